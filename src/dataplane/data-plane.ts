@@ -1,0 +1,33 @@
+import type { Change } from "../model/change.ts";
+import type { ConfiguredService } from "../model/config.ts";
+import type { DirectorState } from "../model/state.ts";
+import type { Connection, ConnectionFilter, PlaneName, PlaneStatistics } from "../model/statistics.ts";
+
+/** What became of one change; a failed one is tried again in the next round. */
+export interface ApplyResult {
+  readonly change: Change;
+  readonly error?: Error;
+}
+
+/** The readers' half: works without a daemon and beside one. */
+export interface DataPlaneReader {
+  readonly name: PlaneName;
+  /** What packets meet now. */
+  read(): DirectorState;
+  statistics(): PlaneStatistics;
+  /** The live table, in no order. */
+  connections(filter: ConnectionFilter): Iterable<Connection>;
+  close(): void;
+}
+
+/** What applies a desired state. Knows nothing of health or configuration. One writer at a time. */
+export interface DataPlane extends DataPlaneReader {
+  /** Why this plane cannot serve the service, in words for the operator; undefined if it can. */
+  refusal(service: ConfiguredService): string | undefined;
+  /** Applies in order, as one batch; each change is idempotent. Packets meet every service whole, before and after. */
+  apply(changes: readonly Change[]): Promise<readonly ApplyResult[]>;
+  /** Follows addresses, interfaces, routes and neighbours until the signal aborts; repairs what changed. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Detaches and removes everything that was pinned. */
+  destroy(): void;
+}

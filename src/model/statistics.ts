@@ -1,0 +1,76 @@
+import type { RealServer, ServiceIdentity, VirtualService } from "./service.ts";
+
+/** Totals since the service was made; 64 bits, hence bigint. `bytes` is the IP length. */
+export interface Counters {
+  readonly connections: bigint;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+export interface RealServerStatistics extends Counters {
+  readonly realServer: RealServer;
+  /** Established connections, and all others (half open, closing, UDP), and persistence templates. */
+  readonly active: number;
+  readonly inactive: number;
+  readonly persistent: number;
+  /** The next hop: how packets get there, or why they cannot. */
+  readonly nextHop: string;
+}
+
+export interface ServiceStatistics extends Counters {
+  readonly service: VirtualService;
+  readonly plane: PlaneName;
+  readonly realServers: readonly RealServerStatistics[];
+}
+
+export type PlaneName = "xdp" | "ipvs";
+export type PlaneMode = "native" | "generic" | "ipvs";
+
+export interface InterfaceStatus {
+  readonly name: string;
+  readonly ifindex: number;
+  readonly mode: PlaneMode | "detached";
+  /** Why this mode and not a faster one; empty if there is none. */
+  readonly reason: string;
+}
+
+export interface TableStatistics {
+  /** Slots of the connection table, and those in use at the last whole sweep. */
+  readonly size: number;
+  readonly live: number;
+  readonly liveByState: Readonly<Record<string, number>>;
+  readonly sweepNanoseconds: bigint;
+  readonly sweepPasses: bigint;
+}
+
+/** All that a data plane can tell without the daemon. */
+export interface PlaneStatistics {
+  readonly plane: PlaneName;
+  readonly interfaces: readonly InterfaceStatus[];
+  readonly services: readonly ServiceStatistics[];
+  readonly table: TableStatistics;
+  /** `struct packet_counters`, member name to total over all CPUs. */
+  readonly packets: Readonly<Record<string, bigint>>;
+}
+
+export interface Connection {
+  readonly identity: ServiceIdentity;
+  readonly client: string;
+  readonly clientPort: number;
+  readonly virtualAddress: string;
+  readonly virtualPort: number;
+  readonly realServer: string;
+  readonly realPort: number;
+  /** `ESTABLISHED`, `SYN_RECV`, ... `UDP`; a persistence template is `NONE`, as in ipvsadm. */
+  readonly state: string;
+  readonly template: boolean;
+  /** Seconds until it expires if nothing more comes. */
+  readonly expiresIn: number;
+}
+
+export interface ConnectionFilter {
+  readonly service?: ServiceIdentity;
+  readonly client?: string;
+  readonly realServer?: string;
+  readonly state?: string;
+}
