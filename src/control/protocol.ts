@@ -1,0 +1,39 @@
+import type { RealServerHealth } from "../model/health.ts";
+
+/** One request, one reply, each a line of JSON, over the stream socket `STATE_DIR/xlb.sock`. */
+export type Request =
+  | { readonly kind: "status" }
+  | { readonly kind: "health" }
+  /** Replies once the new configuration is in force, or says why it is not. */
+  | { readonly kind: "reload" }
+  /** `keep`: the data path goes on forwarding; otherwise `cleanstop` decides, then it is detached and unpinned. */
+  | { readonly kind: "stop"; readonly keep: boolean };
+
+export interface DaemonStatus {
+  readonly pid: number;
+  readonly version: string;
+  readonly startedAt: Date;
+  readonly configFile: string;
+  readonly stateDir: string;
+  readonly bpffs: string;
+  readonly metrics: string;
+  /** Of the configuration in force. */
+  readonly configLoadedAt: Date;
+  /** The last attempt to load; a bad file changes nothing and is told here. */
+  readonly lastReload: { readonly at: Date; readonly ok: boolean; readonly message: string };
+  readonly reloads: number;
+  readonly reloadFailures: number;
+  /** Services of the file that no plane serves yet, with the reason. */
+  readonly notActive: readonly { readonly service: string; readonly reason: string }[];
+  /** Changes that could not be applied in the last round. */
+  readonly failedChanges: readonly string[];
+  readonly rounds: number;
+  /** How late the checker runs at the worst of the last minute, milliseconds. */
+  readonly checkLagMs: number;
+}
+
+export type Reply =
+  | { readonly kind: "status"; readonly status: DaemonStatus }
+  | { readonly kind: "health"; readonly health: readonly RealServerHealth[] }
+  | { readonly kind: "done"; readonly message: string }
+  | { readonly kind: "error"; readonly message: string };
