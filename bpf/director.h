@@ -100,7 +100,7 @@ struct interface {
 	__u16 vlan;		/* VLAN id, 0: untagged */
 	__u16 reserved;
 	__u8 mac[6];		/* frames for another address are not ours */
-	__u16 reserved2;
+	__u16 mtu;		/* bytes; longer ones were merged by GRO. 0: unknown */
 };
 
 /* Service table: linear probing over 32-byte slots, written by control(). */
@@ -136,7 +136,9 @@ struct service {
 	__u64 retired_packets;	/* of real servers that are gone */
 	__u64 retired_bytes;
 	__u64 retired_connections;
-	__u64 reserved2[3];
+	__u64 ring_cursor;	/* for user space: the cursor when the ring was made */
+	__u32 ring_origin;	/* for user space: rr: real server served last until then; wrr: weight of that level */
+	__u32 reserved2[3];
 };
 
 /* What scheduling remembers of a service; written by the data path. */
@@ -247,15 +249,14 @@ struct packet_counters {
 	__u64 drop_real_server_gone;
 	__u64 drop_unresolved;
 	__u64 drop_fragment;
-	__u64 drop_ttl;
+	__u64 drop_time_exceeded;	/* and the ICMP error was over its rate, or could not be made */
+	__u64 drop_too_big;
 	__u64 drop_rewrite;
 	/* answered with ICMP in place of a drop */
 	__u64 icmp_unreachable;
 	__u64 icmp_time_exceeded;
-	/* forwarded, but worth a number */
-	__u64 forward_transmit;
-	__u64 forward_redirect;
-	__u64 forward_local;
+	__u64 icmp_too_big;
+	/* forwarded all the same, but worth a number */
 	__u64 forward_untracked;
 	__u64 forward_fragment;
 	/* the connection table */
@@ -264,10 +265,10 @@ struct packet_counters {
 	__u64 victim_expired;
 	__u64 victim_closing;
 	__u64 victim_half_open;
-	__u64 reserved[5];
+	__u64 reserved[6];
 };
 
-/* Set by user space, read by the program; survives a new program. */
+/* Set by user space, read by the program; survives a new program. Lies in `.data.settings`. */
 struct settings {
 	__u32 layout_version;
 	__u32 line_mask;	/* lines of the connection table less one */
@@ -278,7 +279,7 @@ struct settings {
 	__u32 reserved[4];
 };
 
-/* The clock and the sweep; written by the timer only. */
+/* The clock and the sweep; written by the timer only. Lies in `.data.sweep`. */
 struct sweep {
 	__u32 tick;		/* seconds of CLOCK_MONOTONIC */
 	__u32 line;		/* next line to look at */
