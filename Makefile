@@ -1,29 +1,125 @@
 # SPDX-License-Identifier: Apache-2.0
-# make: build everything into build/. Quiet; V=1 shows the commands.
+# `make help` lists the targets. Everything is made in build/. Quiet; V=1 shows the commands.
 .DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
 CLANG ?= clang
 CC := gcc
+PREFIX ?= /usr/local
 Q := $(if $(V),,@)
-NODE_INCLUDE := $(shell node -p "require('path').resolve(process.execPath,'../../include/node')")
-MULTIARCH := $(shell $(CC) -print-multiarch)
-BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Werror -idirafter /usr/include/$(MULTIARCH)
 
-all: bpf native typescript
+# The folder of Node's own headers; asked for only when the addon is compiled.
+NODE_INCLUDE = $(shell node -p "require('path').resolve(process.execPath,'../../include/node')")
+MULTIARCH = $(shell $(CC) -print-multiarch)
+BPF_CFLAGS = -target bpf -mcpu=v3 -O2 -g -Wall -Werror -idirafter /usr/include/$(MULTIARCH)
 
-bpf: build/bpf/director.bpf.o
-build/bpf/director.bpf.o: bpf/director.bpf.c $(wildcard bpf/*.h bpf/*/*.h)
+typescript_sources := $(shell find src test scripts bench demo -name '*.ts' 2>/dev/null)
+c_sources := $(shell find bpf native test -name '*.[ch]' 2>/dev/null)
+test_sources := $(sort $(filter test/%.test.ts,$(typescript_sources)))
+# Tests that need root: they load programs and make network namespaces. Without root they are skipped, each saying why.
+root_tests := $(filter test/bpf/% test/native/% test/dataplane/% test/network/% test/lab/%,$(test_sources))
+unit_tests := $(filter-out $(root_tests),$(test_sources))
+run_tests = node --enable-source-maps --test --test-concurrency=4 --test-timeout=600000 $(patsubst %.ts,build/%.js,$(1))
+
+all: build-packages bpf native typescript ## build everything (the default); bin/xlb runs it
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+
+# --- building
+
+bpf: build/bpf/director.bpf.o ## compile the data path
+build/bpf/director.bpf.o: bpf/director.bpf.c $(wildcard bpf/*.h bpf/*/*.h) | build-packages
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 	$(Q)llvm-strip -g $@
 
-native: build/native/xlb.node
-build/native/xlb.node: $(wildcard native/*.c native/*.h)
+native: build/native/xlb.node ## compile the Node-API addon
+build/native/xlb.node: $(wildcard native/*.c native/*.h) | build-packages
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g -Wall -Wextra -Werror -fPIC -shared -I$(NODE_INCLUDE) native/*.c -o $@ -lbpf -lpcre2-8
 
-typescript: node_modules/.package-lock.json
-	$(Q)npx tsc -p .
-node_modules/.package-lock.json: package.json package-lock.json
-	$(Q)npm ci --no-fund --no-audit --loglevel=error
+typescript: build/typescript.stamp ## compile the control plane and the tests
+build/typescript.stamp: $(typescript_sources) tsconfig.json node_modules/.package-lock.json
+	$(Q)mkdir -p $(@D)
+	$(Q)npx tsc -p . --incremental --tsBuildInfoFile build/.tsbuildinfo
+	$(Q)touch $@
 
-.PHONY: all bpf native typescript
+node_modules/.package-lock.json: package.json package-lock.json | build-packages
+	$(Q)npm ci --no-fund --no-audit --loglevel=error
+	$(Q)touch $@
+
+# Programs of the tests: build/test-bpf/NAME.bpf.o from test/support/NAME.bpf.c.
+test_programs := $(patsubst test/support/%.bpf.c,build/test-bpf/%.bpf.o,$(wildcard test/support/*.bpf.c))
+test-bpf: $(test_programs)
+build/test-bpf/%.bpf.o: test/support/%.bpf.c | build-packages
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+# What is missing is installed; when nothing is, this takes milliseconds.
+build-packages lab-packages check-packages:
+	$(Q)scripts/install-packages $(@:-packages=)
+
+# --- looking at it
+
+demo: all lab-packages test-bpf ## show the product at work in network namespaces (root)
+	$(Q)node --enable-source-maps build/demo/demo.js
+
+lab: all lab-packages test-bpf ## set up the demo's network and keep it, to play with (root)
+	$(Q)node --enable-source-maps build/demo/lab.js up
+
+lab-down: ## remove what `make lab` has set up
+	$(Q)node --enable-source-maps build/demo/lab.js down
+
+bench: all ## measure what a packet costs (root)
+	$(Q)node --enable-source-maps build/bench/main.js
+
+# --- testing
+
+test: all lab-packages test-bpf ## every test that can run here; as root also those with programs and namespaces
+	$(Q)$(call run_tests,$(test_sources))
+
+test-unit: all ## the tests that need no root
+	$(Q)$(call run_tests,$(unit_tests))
+
+test-root: all lab-packages test-bpf ## the tests that load programs and make network namespaces
+	$(Q)$(call run_tests,$(root_tests))
+
+check: all check-packages ## format, lint, types, generated files, unit tests
+	$(Q)npx prettier --check --log-level warn '**/*.ts' '*.js'
+	$(Q)clang-format --dry-run -Werror $(c_sources)
+	$(Q)npx eslint .
+	$(Q)$(call run_tests,$(unit_tests))
+
+format: check-packages node_modules/.package-lock.json ## lay out all sources as `make check` wants them
+	$(Q)npx prettier --write --log-level warn '**/*.ts' '*.js'
+	$(Q)clang-format -i $(c_sources)
+
+# --- installing
+
+# One self-contained folder, and links to it; DESTDIR for packagers. Not compiled here: run make first.
+lib = $(DESTDIR)$(PREFIX)/lib/xlb
+install: ## install into PREFIX (/usr/local), with man pages and a systemd unit
+	@test -f build/native/xlb.node -a -f build/bpf/director.bpf.o -a -f build/typescript.stamp || \
+		{ echo "not built yet: run make first"; exit 1; }
+	$(Q)rm -rf $(lib)
+	$(Q)install -d $(lib)/bin $(lib)/build $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
+	$(Q)install -m 755 bin/xlb $(lib)/bin/xlb
+	$(Q)install -m 644 package.json LICENSE $(lib)
+	$(Q)cp -R LICENSES $(lib)
+	$(Q)cp -R build/src build/native build/bpf $(lib)/build
+	$(Q)npm ls --omit=dev --all --parseable | sed -n 's,^$(CURDIR)/,,p' | xargs cp -R --parents -t $(lib)
+	$(Q)ln -sfn ../lib/xlb/bin/xlb $(DESTDIR)$(PREFIX)/bin/xlb
+	$(Q)sed 's,@bindir@,$(PREFIX)/bin,' systemd/xlb.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/xlb.service
+	$(Q)for page in $(wildcard man/*.[1-8]); do \
+		install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done
+
+uninstall: ## remove what install has put there
+	$(Q)rm -rf $(lib) $(DESTDIR)$(PREFIX)/bin/xlb $(DESTDIR)$(PREFIX)/lib/systemd/system/xlb.service
+	$(Q)rm -f $(foreach page,$(wildcard man/*.[1-8]),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+
+clean: ## remove build/
+	$(Q)rm -rf build
+
+.PHONY: all help bpf native typescript test-bpf build-packages lab-packages check-packages demo lab lab-down bench \
+	test test-unit test-root check format install uninstall clean
