@@ -5,6 +5,7 @@ import type { DaemonStatus } from "../control/protocol.ts";
 /** Distribution of the duration of checks of one kind, seconds. */
 export interface CheckDurations {
   readonly check: string;
+  /** Cumulative: checks that took `le` seconds or less, rising; the last, infinite bucket is `count`. */
   readonly buckets: readonly { readonly le: number; readonly count: number }[];
   readonly count: number;
   readonly sum: number;
