@@ -1,0 +1,55 @@
+/** What a daemon was started with, kept in its state directory for `xlb restart` and for cleaning up after its death. */
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+export const planeChoices = ["auto", "native", "generic", "ipvs"] as const;
+export type PlaneChoice = (typeof planeChoices)[number];
+
+export interface DaemonOptions {
+  /** Absolute path of the ldirectord.cf. */
+  readonly config: string;
+  readonly stateDir: string;
+  readonly bpffs: string;
+  /** `ADDRESS:PORT`, or `off`. */
+  readonly metrics: string;
+  readonly plane: PlaneChoice;
+  /** Names of the interfaces to attach to; empty: derived from addresses and routes. */
+  readonly interfaces: readonly string[];
+  /** Slots of the connection table; undefined: the plane's default, or what is pinned. */
+  readonly tableSize?: number;
+}
+
+function optionsPath(stateDir: string): string {
+  return join(stateDir, "options.json");
+}
+
+export function writeDaemonOptions(options: DaemonOptions): void {
+  writeFileSync(optionsPath(options.stateDir), `${JSON.stringify(options, undefined, 2)}\n`);
+}
+
+/** Undefined when no daemon has left its options, or nothing that can be read as such. */
+export function readDaemonOptions(stateDir: string): DaemonOptions | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(optionsPath(stateDir), "utf8"));
+  } catch {
+    return undefined; // Missing or damaged: the caller has defaults.
+  }
+  return isDaemonOptions(value) ? value : undefined;
+}
+
+export function removeDaemonOptions(stateDir: string): void {
+  rmSync(optionsPath(stateDir), { force: true });
+}
+
+function isDaemonOptions(value: unknown): value is DaemonOptions {
+  if (typeof value !== "object" || value === null) return false;
+  const options = value as Readonly<Record<string, unknown>>;
+  return (
+    ["config", "stateDir", "bpffs", "metrics"].every((name) => typeof options[name] === "string") &&
+    planeChoices.some((choice) => choice === options["plane"]) &&
+    Array.isArray(options["interfaces"]) &&
+    options["interfaces"].every((name) => typeof name === "string") &&
+    (options["tableSize"] === undefined || typeof options["tableSize"] === "number")
+  );
+}

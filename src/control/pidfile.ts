@@ -1,0 +1,116 @@
+/** Who runs in a state directory: a lock that dies with its holder, and a pid file that outlives it. */
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import type { Server } from "node:net";
+import { join, resolve } from "node:path";
+
+/** A process as its pid file names it. */
+export interface RecordedProcess {
+  readonly pid: number;
+  readonly alive: boolean;
+}
+
+/** Another daemon has the state directory or the bpf directory. */
+export class AlreadyRunningError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "AlreadyRunningError";
+  }
+}
+
+export function pidFilePath(stateDir: string): string {
+  return join(stateDir, "xlb.pid");
+}
+
+/**
+ * The daemon that the pid file names, dead or alive; undefined if there is no pid file. The file's second line is the
+ * start time of the process, so that another one that was given the same pid later is not taken for it.
+ */
+export function readPidFile(stateDir: string): RecordedProcess | undefined {
+  let text: string;
+  try {
+    text = readFileSync(pidFilePath(stateDir), "utf8");
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new Error(`cannot read ${pidFilePath(stateDir)}: ${(cause as Error).message}`, { cause });
+  }
+  const [pid = "", startTime = ""] = text.split("\n");
+  if (!/^[1-9]\d*$/.test(pid)) return { pid: 0, alive: false };
+  return { pid: Number(pid), alive: startTime !== "" && startTime === processStartTime(Number(pid)) };
+}
+
+/** Field 22 of /proc/PID/stat: clock ticks after boot; undefined if there is no such process or only its remains. */
+export function processStartTime(pid: number): string | undefined {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  } catch {
+    return undefined; // No such process is what is asked for here.
+  }
+  // The second field is the name in parentheses, in which anything may stand.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
+}
+
+/**
+ * The right to be the one daemon of a state directory and of a bpf directory. It consists of two names in the
+ * abstract socket namespace, which the kernel gives to one process at a time and takes back when that dies, and of
+ * the pid file, which also tells apart daemons in different network namespaces.
+ */
+export class DaemonLock {
+  readonly #stateDir: string;
+  readonly #names: readonly Server[];
+
+  private constructor(stateDir: string, names: readonly Server[]) {
+    this.#stateDir = stateDir;
+    this.#names = names;
+  }
+
+  /** Throws {@link AlreadyRunningError} when another process has one of the two directories. Makes the state directory. */
+  static async acquire(stateDir: string, bpffs: string): Promise<DaemonLock> {
+    const names: Server[] = [];
+    try {
+      mkdirSync(stateDir, { recursive: true, mode: 0o755 });
+      const recorded = readPidFile(stateDir);
+      const who = recorded?.alive === true ? ` with pid ${recorded.pid}` : "";
+      names.push(await claim(`state:${resolve(stateDir)}`, `a daemon is already running${who} in ${stateDir}`));
+      if (recorded?.alive === true && recorded.pid !== process.pid) {
+        throw new AlreadyRunningError(`a daemon is already running${who} in ${stateDir}`);
+      }
+      names.push(await claim(`bpffs:${resolve(bpffs)}`, `another daemon uses ${bpffs}; give this one its own --bpffs`));
+      const temporary = `${pidFilePath(stateDir)}.${process.pid}`;
+      writeFileSync(temporary, `${process.pid}\n${processStartTime(process.pid) ?? ""}\n`);
+      renameSync(temporary, pidFilePath(stateDir));
+    } catch (cause) {
+      for (const name of names) name.close();
+      throw cause;
+    }
+    return new DaemonLock(stateDir, names);
+  }
+
+  /** Gives the names back and removes the pid file. */
+  release(): void {
+    if (readPidFile(this.#stateDir)?.pid === process.pid) rmSync(pidFilePath(this.#stateDir), { force: true });
+    for (const name of this.#names) name.close();
+  }
+}
+
+/** Takes a name in the abstract socket namespace; nobody ever connects to it. */
+function claim(name: string, refusal: string): Promise<Server> {
+  return new Promise((fulfil, reject) => {
+    const server = createServer((socket) => socket.destroy());
+    server.unref();
+    server.once("error", (cause: NodeJS.ErrnoException) => {
+      reject(cause.code === "EADDRINUSE" ? new AlreadyRunningError(refusal) : cause);
+    });
+    server.listen({ path: `\0xlb:${abstractName(name)}` }, () => fulfil(server));
+  });
+}
+
+/** At most 107 bytes go into an abstract name: of a long one the end, which tells directories apart, and a sum. */
+function abstractName(name: string): string {
+  const bytes = Buffer.from(name);
+  if (bytes.length <= 90) return name;
+  const sum = bytes.reduce((hash, byte) => Math.imul(hash ^ byte, 0x01000193) >>> 0, 0x811c9dc5);
+  return `${sum.toString(16)}:${bytes.subarray(-80).toString("latin1")}`;
+}

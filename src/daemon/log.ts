@@ -1,0 +1,238 @@
+/** Where log lines go: ldirectord's `logfile`, a syslog facility, and a terminal. pino decides what is a line. */
+import { closeSync, fstatSync, openSync, statSync, writeSync } from "node:fs";
+import { basename } from "node:path";
+import { pino } from "pino";
+import type { Logger } from "pino";
+import type { Native } from "../native.ts";
+
+/** `logfile` cannot be opened: an error of the configuration, as in ldirectord. */
+export class LogFileError extends Error {
+  constructor(path: string, cause: unknown) {
+    super(`unable to open logfile: ${path}: ${(cause as Error).message}`, { cause });
+    this.name = "LogFileError";
+  }
+}
+
+/** One place that log lines go to. Writing never throws: a full disk must not end the daemon. */
+interface Sink {
+  write(line: LogLine): void;
+  /** Follows a rotation at once. */
+  reopen(): void;
+  close(): void;
+}
+
+interface LogLine {
+  readonly time: Date;
+  /** pino's numbers: 30 info, 40 warn, 50 error, 60 fatal. */
+  readonly level: number;
+  readonly text: string;
+}
+
+/** The daemon's log. Its destination can be replaced while it is in use, which a reload may ask for. */
+export class DaemonLog {
+  readonly logger: Logger;
+  readonly #name: string;
+  readonly #native: () => Native;
+  readonly #terminal: Sink | undefined;
+  #target = "";
+  #sink: Sink | undefined;
+
+  /**
+   * `configFile` gives the log its name, as in ldirectord. `terminal` is a descriptor that gets every line too.
+   * The addon is asked for only when a syslog facility is written to.
+   */
+  constructor(configFile: string, native: () => Native, terminal?: number) {
+    this.#name = basename(configFile);
+    this.#native = native;
+    this.#terminal = terminal === undefined ? undefined : new DescriptorSink(terminal, (line) => this.#print(line));
+    this.logger = pino({ base: null, level: "info" }, { write: (json: string) => this.#write(json) });
+  }
+
+  /**
+   * Sends lines to a file (`/path`, appended to) or a syslog facility from now on. Throws {@link LogFileError} if the
+   * file cannot be opened, and goes on as before.
+   */
+  open(target: string): void {
+    if (target === this.#target) return;
+    const sink = target.startsWith("/")
+      ? new FileSink(target, (line) => this.#print(line))
+      : new SyslogSink(this.#native(), target, (message) => this.#warn(message));
+    this.#sink?.close();
+    this.#sink = sink;
+    this.#target = target;
+  }
+
+  reopen(): void {
+    this.#sink?.reopen();
+  }
+
+  close(): void {
+    this.#sink?.close();
+    this.#sink = undefined;
+    this.#target = "";
+  }
+
+  #write(json: string): void {
+    const record = JSON.parse(json) as { level: number; time: number; msg?: string; err?: { stack?: string } };
+    const stack = record.err?.stack === undefined ? "" : `: ${record.err.stack.replaceAll(/\n\s*/g, " | ")}`;
+    const line = { time: new Date(record.time), level: record.level, text: `${record.msg ?? ""}${stack}` };
+    this.#sink?.write(line);
+    this.#terminal?.write(line);
+  }
+
+  /** A trouble of the log itself goes where a person may see it. */
+  #warn(text: string): void {
+    process.stderr.write(`xlb: ${text}\n`);
+  }
+
+  /** `[Sun Nov 22 21:49:49 2026|ldirectord.cf|4711] Added real server: ...`: ldirectord's line, in local time. */
+  #print({ time, level, text }: LogLine): string {
+    return `[${printCtime(time)}|${this.#name}|${process.pid}] ${severityOf(level).prefix}${text}\n`;
+  }
+}
+
+/** As ctime(3) prints it. */
+function printCtime(time: Date): string {
+  const [weekday, month, day, year, clock] = time.toString().split(" ");
+  return `${weekday} ${month} ${String(Number(day)).padStart(2)} ${clock} ${year}`;
+}
+
+/** Syslog's severity and what stands before the text in a file. */
+function severityOf(level: number): { readonly severity: number; readonly prefix: string } {
+  if (level >= 60) return { severity: 2, prefix: "Fatal: " };
+  if (level >= 50) return { severity: 3, prefix: "Error: " };
+  if (level >= 40) return { severity: 4, prefix: "Warning: " };
+  return { severity: 6, prefix: "" };
+}
+
+class DescriptorSink implements Sink {
+  readonly #fd: number;
+  readonly #print: (line: LogLine) => string;
+
+  constructor(fd: number, print: (line: LogLine) => string) {
+    this.#fd = fd;
+    this.#print = print;
+  }
+
+  write(line: LogLine): void {
+    try {
+      writeSync(this.#fd, this.#print(line));
+    } catch {
+      // The terminal or the reader of the pipe went away; the log file has the line.
+    }
+  }
+
+  reopen(): void {}
+
+  close(): void {}
+}
+
+/** Notices at every line whether the file was renamed or removed, so a rotation needs no signal. */
+class FileSink implements Sink {
+  readonly #path: string;
+  readonly #print: (line: LogLine) => string;
+  #fd: number;
+  /** Device and inode of what is open. */
+  #identity: string;
+
+  constructor(path: string, print: (line: LogLine) => string) {
+    this.#path = path;
+    this.#print = print;
+    try {
+      this.#fd = openSync(path, "a", 0o644);
+    } catch (cause) {
+      throw new LogFileError(path, cause);
+    }
+    this.#identity = identityOf(fstatSync(this.#fd));
+  }
+
+  write(line: LogLine): void {
+    if (this.#moved()) this.reopen();
+    try {
+      writeSync(this.#fd, this.#print(line));
+    } catch (cause) {
+      process.stderr.write(`xlb: cannot write ${this.#path}: ${(cause as Error).message}: ${this.#print(line)}`);
+    }
+  }
+
+  reopen(): void {
+    try {
+      const fd = openSync(this.#path, "a", 0o644);
+      closeSync(this.#fd);
+      this.#fd = fd;
+      this.#identity = identityOf(fstatSync(fd));
+    } catch (cause) {
+      // Better the rotated file than none.
+      process.stderr.write(`xlb: cannot open ${this.#path} again: ${(cause as Error).message}\n`);
+    }
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #moved(): boolean {
+    const now = statSync(this.#path, { throwIfNoEntry: false });
+    return now === undefined || identityOf(now) !== this.#identity;
+  }
+}
+
+function identityOf(stats: { readonly dev: number; readonly ino: number }): string {
+  return `${stats.dev}:${stats.ino}`;
+}
+
+/** Numbers of RFC 3164. */
+const facilities: Readonly<Record<string, number>> = {
+  kern: 0, user: 1, mail: 2, daemon: 3, auth: 4, security: 4, syslog: 5, lpr: 6, news: 7, uucp: 8, cron: 9,
+  authpriv: 10, ftp: 11, local0: 16, local1: 17, local2: 18, local3: 19, local4: 20, local5: 21, local6: 22, local7: 23,
+}; // prettier-ignore
+
+const syslogSocket = "/dev/log";
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+
+/** RFC 3164 datagrams to /dev/log. Without a syslog daemon lines go to standard error. */
+class SyslogSink implements Sink {
+  readonly #native: Native;
+  readonly #facility: number;
+  readonly #warn: (message: string) => void;
+  readonly #fd: number;
+  #warned = false;
+
+  constructor(native: Native, facility: string, warn: (message: string) => void) {
+    this.#native = native;
+    this.#warn = warn;
+    const number = facilities[facility];
+    // ldirectord takes any word for a facility, and syslog(3) files unknown ones under `user`.
+    if (number === undefined) warn(`unknown syslog facility ${facility}; daemon is used`);
+    this.#facility = number ?? 3;
+    this.#fd = native.socketOpen(AF_UNIX, SOCK_DGRAM, 0);
+  }
+
+  write({ time, level, text }: LogLine): void {
+    const priority = this.#facility * 8 + severityOf(level).severity;
+    const stamp = printCtime(time).slice(4, 19);
+    try {
+      const message = Buffer.from(`<${priority}>${stamp} xlb[${process.pid}]: ${text}`);
+      this.#native.socketSend(this.#fd, message, unixAddress(syslogSocket));
+    } catch (cause) {
+      if (!this.#warned) this.#warn(`no syslog at ${syslogSocket} (${(cause as Error).message}); logging here`);
+      this.#warned = true;
+      this.#warn(text);
+      return;
+    }
+    this.#warned = false;
+  }
+
+  reopen(): void {}
+
+  close(): void {
+    this.#native.socketClose(this.#fd);
+  }
+}
+
+/** `struct sockaddr_un`: the family in the machine's byte order, the path, a zero byte. */
+function unixAddress(path: string): Buffer {
+  const family = Buffer.from(Uint16Array.of(AF_UNIX).buffer);
+  return Buffer.concat([family, Buffer.from(path), Buffer.alloc(1)]);
+}

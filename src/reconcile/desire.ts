@@ -1,0 +1,74 @@
+import type { Config, ConfiguredRealServer, ConfiguredService } from "../model/config.ts";
+import type { Health } from "../model/health.ts";
+import { printIdentity, realServerKey } from "../model/service.ts";
+import type { RealServer, ServiceIdentity, VirtualService } from "../model/service.ts";
+import type { DirectorState } from "../model/state.ts";
+
+/** What is known of a real server of a service; `unknown` for one that nobody checks. */
+export type HealthLookup = (identity: ServiceIdentity, realServer: ConfiguredRealServer) => Health;
+
+/** Why no data plane can serve the service; undefined if one can. */
+export type Refusal = (service: ConfiguredService) => string | undefined;
+
+export interface NotActive {
+  /** As `printIdentity` prints it. */
+  readonly service: string;
+  readonly reason: string;
+}
+
+export interface Desired {
+  readonly state: DirectorState;
+  /** Configured services that are left out of the state. */
+  readonly notActive: readonly NotActive[];
+}
+
+/**
+ * What the director should do now, computed afresh from the configuration and the health of the real servers.
+ * As ldirectord 4.12: up is the full weight; down is absent, or weight 0 with `quiescent=yes`; never checked is as
+ * down; the fallback is there, with weight 1, exactly while no real server is up.
+ */
+export function desire(config: Config, healthOf: HealthLookup, refusal: Refusal): Desired {
+  const services: VirtualService[] = [];
+  const notActive: NotActive[] = [];
+  for (const service of config.services) {
+    const reason = refusal(service);
+    if (reason === undefined) services.push(desiredService(service, healthOf));
+    else notActive.push({ service: printIdentity(service.identity), reason });
+  }
+  return { state: { services }, notActive };
+}
+
+/** A real server is known by address and port: of two lines with equal ones the last says the weight. */
+function desiredService(service: ConfiguredService, healthOf: HealthLookup): VirtualService {
+  const { identity, scheduler, schedulerFlags, persistence, onePacket } = service;
+  const byKey = new Map<string, RealServer>();
+  const up = new Set<string>();
+  for (const configured of service.realServers) {
+    const key = realServerKey(configured);
+    if (healthOf(identity, configured).state === "up") up.add(key);
+    if (up.has(key)) byKey.set(key, inTable(configured));
+    else if (service.quiescent) byKey.set(key, quiescent(configured));
+  }
+  if (up.size === 0 && service.fallback !== undefined) {
+    // It replaces a quiescent real server of the same address, which is the same entry of the table.
+    byKey.set(realServerKey(service.fallback), fallbackInTable(service.fallback));
+  }
+  const realServers = [...byKey.values()];
+  const common = { identity, scheduler, schedulerFlags, onePacket, realServers };
+  return persistence === undefined ? common : { ...common, persistence };
+}
+
+function inTable(configured: ConfiguredRealServer): RealServer {
+  const { address, port, method, weight, upperThreshold, lowerThreshold } = configured;
+  return { address, port, method, weight, upperThreshold, lowerThreshold };
+}
+
+/** ldirectord takes a real server down by `-e ... -w 0`, which resets the thresholds too. */
+function quiescent(configured: ConfiguredRealServer): RealServer {
+  return { ...inTable(configured), weight: 0, upperThreshold: 0, lowerThreshold: 0 };
+}
+
+function fallbackInTable(fallback: Pick<RealServer, "address" | "port" | "method">): RealServer {
+  const { address, port, method } = fallback;
+  return { address, port, method, weight: 1, upperThreshold: 0, lowerThreshold: 0 };
+}
