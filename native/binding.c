@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 static const struct binding *const tables[] = {
-	object_bindings, map_bindings,   link_bindings,	      test_run_bindings,
+	object_bindings, map_bindings,	 link_bindings,	      test_run_bindings,
 	socket_bindings, regex_bindings, filesystem_bindings,
 };
 
@@ -23,8 +23,7 @@ static napi_value dispatch(napi_env env, napi_callback_info info)
 	void *data;
 
 	/* Arguments that were not passed become undefined. */
-	if (napi_get_cb_info(env, info, &count, call.argv, NULL, &data) !=
-	    napi_ok)
+	if (napi_get_cb_info(env, info, &count, call.argv, NULL, &data) != napi_ok)
 		return NULL;
 	binding = data;
 	call.name = binding->name;
@@ -58,8 +57,7 @@ NAPI_MODULE_INIT()
 	}
 	instance->sockets = sockets_create(env);
 	if (!instance->sockets ||
-	    napi_set_instance_data(env, instance, instance_finalize, NULL) !=
-		    napi_ok) {
+	    napi_set_instance_data(env, instance, instance_finalize, NULL) != napi_ok) {
 		free(instance);
 		napi_throw_error(env, "ENOMEM", "no memory for the addon");
 		return NULL;
@@ -68,11 +66,9 @@ NAPI_MODULE_INIT()
 		for (const struct binding *b = tables[i]; b->name; b++) {
 			napi_value function;
 
-			if (napi_create_function(env, b->name, NAPI_AUTO_LENGTH,
-						 dispatch, (void *)b,
-						 &function) != napi_ok ||
-			    napi_set_named_property(env, exports, b->name,
-						    function) != napi_ok)
+			if (napi_create_function(env, b->name, NAPI_AUTO_LENGTH, dispatch,
+						 (void *)b, &function) != napi_ok ||
+			    napi_set_named_property(env, exports, b->name, function) != napi_ok)
 				return NULL;
 		}
 	}

@@ -28,8 +28,7 @@ static napi_value bpffs_mount(struct call *call)
 
 	if (!argument_path(call, 0, path))
 		return NULL;
-	if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		  "mode=0700"))
+	if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
 		return fail(call, errno, path);
 	return result_undefined(call);
 }

@@ -43,8 +43,7 @@ static napi_value program_info(struct call *call)
 		snprintf(tag + 2 * i, 3, "%02x", info.tag[i]);
 	result = result_object(call);
 	if (!result || !set_u32(call, result, "id", info.id) ||
-	    !set_string(call, result, "name", info.name) ||
-	    !set_string(call, result, "tag", tag))
+	    !set_string(call, result, "name", info.name) || !set_string(call, result, "tag", tag))
 		return NULL;
 	return result;
 }
@@ -151,10 +150,8 @@ static napi_value xdp_query(struct call *call)
 	program = options.prog_id;
 	if (mode == XDP_ATTACHED_MULTI) {
 		/* Native and generic at once: the native one sees packets first. */
-		mode = options.drv_prog_id ? XDP_ATTACHED_DRV :
-					     XDP_ATTACHED_HW;
-		program = options.drv_prog_id ? options.drv_prog_id :
-						options.hw_prog_id;
+		mode = options.drv_prog_id ? XDP_ATTACHED_DRV : XDP_ATTACHED_HW;
+		program = options.drv_prog_id ? options.drv_prog_id : options.hw_prog_id;
 	}
 	result = result_object(call);
 	if (!result || !set_u32(call, result, "mode", mode) ||

@@ -49,30 +49,26 @@ static napi_value map_info(struct call *call)
 	    !set_u32(call, info, "keySize", map->key_size) ||
 	    !set_u32(call, info, "valueSize", map->value_size) ||
 	    !set_u32(call, info, "maxEntries", map->max_entries) ||
-	    !set_u32(call, info, "flags", map->flags) ||
-	    !set_string(call, info, "name", map->name))
+	    !set_u32(call, info, "flags", map->flags) || !set_string(call, info, "name", map->name))
 		return NULL;
 	return info;
 }
 
-static bool has_size(struct call *call, struct handle *handle,
-		     const char *what, size_t present, size_t wanted)
+static bool has_size(struct call *call, struct handle *handle, const char *what, size_t present,
+		     size_t wanted)
 {
 	if (present == wanted)
 		return true;
-	fail_text(call, EINVAL, handle->label,
-		  "the %s has %zu bytes, the map's %zu", what, present, wanted);
+	fail_text(call, EINVAL, handle->label, "the %s has %zu bytes, the map's %zu", what, present,
+		  wanted);
 	return false;
 }
 
 /* Arguments 0 and 1: a map, and a key of its size. */
-static bool argument_map_key(struct call *call, struct handle **handle,
-			     struct bytes *key)
+static bool argument_map_key(struct call *call, struct handle **handle, struct bytes *key)
 {
-	return argument_handle(call, 0, HANDLE_MAP, handle) &&
-	       argument_bytes(call, 1, key) &&
-	       has_size(call, *handle, "key", key->length,
-			(*handle)->map.key_size);
+	return argument_handle(call, 0, HANDLE_MAP, handle) && argument_bytes(call, 1, key) &&
+	       has_size(call, *handle, "key", key->length, (*handle)->map.key_size);
 }
 
 static napi_value map_lookup(struct call *call)
@@ -111,11 +107,9 @@ static napi_value map_update(struct call *call)
 	uint32_t flags;
 	int error;
 
-	if (!argument_map_key(call, &handle, &key) ||
-	    !argument_bytes(call, 2, &value) ||
+	if (!argument_map_key(call, &handle, &key) || !argument_bytes(call, 2, &value) ||
 	    !argument_u32(call, 3, &flags) ||
-	    !has_size(call, handle, "value", value.length,
-		      handle->map.transfer_size))
+	    !has_size(call, handle, "value", value.length, handle->map.transfer_size))
 		return NULL;
 	error = bpf_map_update_elem(handle->fd, key.data, value.data, flags);
 	if (error)
@@ -164,9 +158,8 @@ static napi_value map_keys(struct call *call)
 			}
 			keys = grown;
 		}
-		error = bpf_map_get_next_key(
-			handle->fd, count ? keys + (count - 1) * size : NULL,
-			keys + count * size);
+		error = bpf_map_get_next_key(handle->fd, count ? keys + (count - 1) * size : NULL,
+					     keys + count * size);
 		if (error)
 			break;
 		count++;
@@ -184,22 +177,19 @@ static bool is_array(struct call *call, struct handle *handle, bool per_cpu)
 	uint32_t type = handle->map.type;
 
 	if (handle->map.key_size == sizeof(uint32_t) &&
-	    (type == BPF_MAP_TYPE_ARRAY ||
-	     (per_cpu && type == BPF_MAP_TYPE_PERCPU_ARRAY)))
+	    (type == BPF_MAP_TYPE_ARRAY || (per_cpu && type == BPF_MAP_TYPE_PERCPU_ARRAY)))
 		return true;
 	fail_text(call, EINVAL, handle->label, "is not an array map%s",
 		  per_cpu ? "" : " of shared values");
 	return false;
 }
 
-static bool is_within(struct call *call, struct handle *handle, uint32_t first,
-		      size_t count)
+static bool is_within(struct call *call, struct handle *handle, uint32_t first, size_t count)
 {
 	if (first + (uint64_t)count <= handle->map.max_entries)
 		return true;
-	fail_text(call, ERANGE, handle->label,
-		  "%zu elements from %u on are beyond its %u", count, first,
-		  handle->map.max_entries);
+	fail_text(call, ERANGE, handle->label, "%zu elements from %u on are beyond its %u", count,
+		  first, handle->map.max_entries);
 	return false;
 }
 
@@ -209,14 +199,12 @@ static bool is_unsupported(int error)
 	return error == -ENOTSUPP || error == -EOPNOTSUPP || error == -EINVAL;
 }
 
-static int read_single(struct handle *handle, uint32_t first, uint32_t count,
-		       uint8_t *values)
+static int read_single(struct handle *handle, uint32_t first, uint32_t count, uint8_t *values)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t key = first + i;
-		int error = bpf_map_lookup_elem(
-			handle->fd, &key,
-			values + i * handle->map.transfer_size);
+		int error = bpf_map_lookup_elem(handle->fd, &key,
+						values + i * handle->map.transfer_size);
 
 		if (error)
 			return error;
@@ -225,13 +213,13 @@ static int read_single(struct handle *handle, uint32_t first, uint32_t count,
 }
 
 /* At most BATCH values; `keys` has room for as many. */
-static int read_batch(struct handle *handle, uint32_t first, uint32_t count,
-		      uint32_t *keys, uint8_t *values)
+static int read_batch(struct handle *handle, uint32_t first, uint32_t count, uint32_t *keys,
+		      uint8_t *values)
 {
 	/* The token of an array's batch is the key before the first one. */
 	uint32_t before = first - 1, next, done = count;
-	int error = bpf_map_lookup_batch(handle->fd, first ? &before : NULL,
-					 &next, keys, values, &done, NULL);
+	int error = bpf_map_lookup_batch(handle->fd, first ? &before : NULL, &next, keys, values,
+					 &done, NULL);
 
 	if (error == -ENOENT)
 		error = 0; /* the end of the map; `done` is valid */
@@ -253,14 +241,12 @@ static napi_value map_read_range(struct call *call)
 	void *data;
 	size_t size;
 
-	if (!argument_handle(call, 0, HANDLE_MAP, &handle) ||
-	    !argument_u32(call, 1, &first) || !argument_u32(call, 2, &count) ||
-	    !is_array(call, handle, true) ||
+	if (!argument_handle(call, 0, HANDLE_MAP, &handle) || !argument_u32(call, 1, &first) ||
+	    !argument_u32(call, 2, &count) || !is_array(call, handle, true) ||
 	    !is_within(call, handle, first, count))
 		return NULL;
 	size = handle->map.transfer_size;
-	if (napi_create_buffer(call->env, count * size, &data, &result) !=
-	    napi_ok)
+	if (napi_create_buffer(call->env, count * size, &data, &result) != napi_ok)
 		return fail(call, ENOMEM, handle->label);
 	values = data;
 	keys = malloc(BATCH * sizeof(*keys));
@@ -269,8 +255,7 @@ static napi_value map_read_range(struct call *call)
 	for (uint32_t done = 0; done < count && !error; done += BATCH) {
 		uint32_t part = count - done < BATCH ? count - done : BATCH;
 
-		error = read_batch(handle, first + done, part, keys,
-				   values + done * size);
+		error = read_batch(handle, first + done, part, keys, values + done * size);
 	}
 	free(keys);
 	if (error)
@@ -283,9 +268,8 @@ static int write_single(struct handle *handle, uint32_t first, uint32_t count,
 {
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t key = first + i;
-		int error = bpf_map_update_elem(
-			handle->fd, &key, values + i * handle->map.value_size,
-			BPF_ANY);
+		int error = bpf_map_update_elem(handle->fd, &key,
+						values + i * handle->map.value_size, BPF_ANY);
 
 		if (error)
 			return error;
@@ -293,8 +277,8 @@ static int write_single(struct handle *handle, uint32_t first, uint32_t count,
 	return 0;
 }
 
-static int write_batch(struct handle *handle, uint32_t first, uint32_t count,
-		       uint32_t *keys, const uint8_t *values)
+static int write_batch(struct handle *handle, uint32_t first, uint32_t count, uint32_t *keys,
+		       const uint8_t *values)
 {
 	uint32_t done = count;
 	int error;
@@ -315,15 +299,12 @@ static napi_value map_write_range(struct call *call)
 	int error = 0;
 	size_t size, count;
 
-	if (!argument_handle(call, 0, HANDLE_MAP, &handle) ||
-	    !argument_u32(call, 1, &first) ||
-	    !argument_bytes(call, 2, &values) ||
-	    !is_array(call, handle, false))
+	if (!argument_handle(call, 0, HANDLE_MAP, &handle) || !argument_u32(call, 1, &first) ||
+	    !argument_bytes(call, 2, &values) || !is_array(call, handle, false))
 		return NULL;
 	size = handle->map.value_size;
 	count = values.length / size;
-	if (!has_size(call, handle, "last value", values.length - count * size,
-		      0) ||
+	if (!has_size(call, handle, "last value", values.length - count * size, 0) ||
 	    !is_within(call, handle, first, count))
 		return NULL;
 	keys = malloc(BATCH * sizeof(*keys));
@@ -332,8 +313,7 @@ static napi_value map_write_range(struct call *call)
 	for (size_t done = 0; done < count && !error; done += BATCH) {
 		uint32_t part = count - done < BATCH ? count - done : BATCH;
 
-		error = write_batch(handle, first + done, part, keys,
-				    values.data + done * size);
+		error = write_batch(handle, first + done, part, keys, values.data + done * size);
 	}
 	free(keys);
 	if (error)
@@ -357,23 +337,18 @@ static napi_value map_memory(struct call *call)
 	void *memory;
 	size_t size;
 
-	if (!argument_handle(call, 0, HANDLE_MAP, &handle) ||
-	    !argument_bool(call, 1, &writable) ||
+	if (!argument_handle(call, 0, HANDLE_MAP, &handle) || !argument_bool(call, 1, &writable) ||
 	    !is_array(call, handle, false))
 		return NULL;
 	if (!(handle->map.flags & BPF_F_MMAPABLE))
-		return fail_text(call, EINVAL, handle->label,
-				 "is not a map with BPF_F_MMAPABLE");
-	size = (((size_t)handle->map.value_size + 7) & ~(size_t)7) *
-	       handle->map.max_entries;
-	memory = mmap(NULL, size, PROT_READ | (writable ? PROT_WRITE : 0),
-		      MAP_SHARED, handle->fd, 0);
+		return fail_text(call, EINVAL, handle->label, "is not a map with BPF_F_MMAPABLE");
+	size = (((size_t)handle->map.value_size + 7) & ~(size_t)7) * handle->map.max_entries;
+	memory = mmap(NULL, size, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, handle->fd,
+		      0);
 	if (memory == MAP_FAILED)
 		return fail(call, errno, handle->label);
-	status = napi_create_external_arraybuffer(call->env, memory, size,
-						  memory_finalize,
-						  (void *)(uintptr_t)size,
-						  &result);
+	status = napi_create_external_arraybuffer(call->env, memory, size, memory_finalize,
+						  (void *)(uintptr_t)size, &result);
 	if (status == napi_ok)
 		return result;
 	munmap(memory, size);

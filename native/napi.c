@@ -29,15 +29,16 @@ static const napi_type_tag type_tags[] = {
 };
 
 static const char *const kind_names[] = {
-	[HANDLE_OBJECT] = "object", [HANDLE_MAP] = "map",
-	[HANDLE_PROGRAM] = "program", [HANDLE_LINK] = "link",
+	[HANDLE_OBJECT] = "object",
+	[HANDLE_MAP] = "map",
+	[HANDLE_PROGRAM] = "program",
+	[HANDLE_LINK] = "link",
 	[HANDLE_REGEX] = "regular expression",
 };
 
 static __thread struct log *present_log;
 
-static int log_print(enum libbpf_print_level level, const char *format,
-		     va_list arguments)
+static int log_print(enum libbpf_print_level level, const char *format, va_list arguments)
 {
 	struct log *log = present_log;
 	va_list again;
@@ -113,8 +114,7 @@ static const char *error_code(int error)
 	}
 }
 
-static void throw_error(struct call *call, int error, const char *object,
-			const char *text)
+static void throw_error(struct call *call, int error, const char *object, const char *text)
 {
 	const struct log *log = &call->instance->log;
 	napi_value code, message, exception, value;
@@ -122,16 +122,13 @@ static void throw_error(struct call *call, int error, const char *object,
 	char *composed;
 	bool named = object && object[0];
 
-	if (asprintf(&composed, "%s%s%s: %s (%s)", call->name,
-		     named ? " " : "", named ? object : "", text,
-		     error_code(error)) < 0) {
+	if (asprintf(&composed, "%s%s%s: %s (%s)", call->name, named ? " " : "",
+		     named ? object : "", text, error_code(error)) < 0) {
 		napi_throw_error(call->env, "ENOMEM", call->name);
 		return;
 	}
-	napi_create_string_utf8(call->env, error_code(error), NAPI_AUTO_LENGTH,
-				&code);
-	napi_create_string_utf8(call->env, composed, NAPI_AUTO_LENGTH,
-				&message);
+	napi_create_string_utf8(call->env, error_code(error), NAPI_AUTO_LENGTH, &code);
+	napi_create_string_utf8(call->env, composed, NAPI_AUTO_LENGTH, &message);
 	free(composed);
 	if (napi_create_error(call->env, code, message, &exception) != napi_ok)
 		return;
@@ -141,8 +138,7 @@ static void throw_error(struct call *call, int error, const char *object,
 	set_string(call, exception, "object", object ? object : "");
 	if (log->length > LOG_KEPT)
 		skipped = log->length - LOG_KEPT;
-	napi_create_string_utf8(call->env,
-				log->length ? log->text + skipped : "",
+	napi_create_string_utf8(call->env, log->length ? log->text + skipped : "",
 				log->length - skipped, &value);
 	napi_set_named_property(call->env, exception, "log", value);
 	napi_throw(call->env, exception);
@@ -161,8 +157,7 @@ napi_value fail(struct call *call, int error, const char *object)
 	return NULL;
 }
 
-napi_value fail_text(struct call *call, int error, const char *object,
-		     const char *format, ...)
+napi_value fail_text(struct call *call, int error, const char *object, const char *format, ...)
 {
 	va_list arguments;
 	char *text;
@@ -180,21 +175,17 @@ napi_value fail_text(struct call *call, int error, const char *object,
 
 static bool argument_wrong(struct call *call, int index, const char *wanted)
 {
-	fail_text(call, EINVAL, NULL, "argument %d is not %s", index + 1,
-		  wanted);
+	fail_text(call, EINVAL, NULL, "argument %d is not %s", index + 1, wanted);
 	return false;
 }
 
-static bool argument_integer(struct call *call, int index, double minimum,
-			     double maximum, double *result)
+static bool argument_integer(struct call *call, int index, double minimum, double maximum,
+			     double *result)
 {
-	if (napi_get_value_double(call->env, call->argv[index], result) ==
-		    napi_ok &&
-	    *result >= minimum && *result <= maximum &&
-	    *result == trunc(*result))
+	if (napi_get_value_double(call->env, call->argv[index], result) == napi_ok &&
+	    *result >= minimum && *result <= maximum && *result == trunc(*result))
 		return true;
-	fail_text(call, EINVAL, NULL,
-		  "argument %d is not an integer from %.0f to %.0f", index + 1,
+	fail_text(call, EINVAL, NULL, "argument %d is not an integer from %.0f to %.0f", index + 1,
 		  minimum, maximum);
 	return false;
 }
@@ -221,8 +212,7 @@ bool argument_int(struct call *call, int index, int *result)
 
 bool argument_bool(struct call *call, int index, bool *result)
 {
-	if (napi_get_value_bool(call->env, call->argv[index], result) ==
-	    napi_ok)
+	if (napi_get_value_bool(call->env, call->argv[index], result) == napi_ok)
 		return true;
 	return argument_wrong(call, index, "a boolean");
 }
@@ -233,12 +223,10 @@ bool argument_bytes(struct call *call, int index, struct bytes *result)
 	bool is_typed_array;
 	void *data;
 
-	if (napi_is_typedarray(call->env, call->argv[index],
-			       &is_typed_array) != napi_ok ||
+	if (napi_is_typedarray(call->env, call->argv[index], &is_typed_array) != napi_ok ||
 	    !is_typed_array ||
-	    napi_get_typedarray_info(call->env, call->argv[index], &type,
-				     &result->length, &data, NULL,
-				     NULL) != napi_ok ||
+	    napi_get_typedarray_info(call->env, call->argv[index], &type, &result->length, &data,
+				     NULL, NULL) != napi_ok ||
 	    type != napi_uint8_array)
 		return argument_wrong(call, index, "an Uint8Array");
 	result->data = data;
@@ -257,16 +245,14 @@ bool argument_string(struct call *call, int index, char **result)
 {
 	size_t length;
 
-	if (napi_get_value_string_utf8(call->env, call->argv[index], NULL, 0,
-				       &length) != napi_ok)
+	if (napi_get_value_string_utf8(call->env, call->argv[index], NULL, 0, &length) != napi_ok)
 		return argument_wrong(call, index, "a string");
 	*result = malloc(length + 1);
 	if (!*result) {
 		fail(call, ENOMEM, NULL);
 		return false;
 	}
-	napi_get_value_string_utf8(call->env, call->argv[index], *result,
-				   length + 1, &length);
+	napi_get_value_string_utf8(call->env, call->argv[index], *result, length + 1, &length);
 	if (strlen(*result) == length)
 		return true;
 	free(*result);
@@ -289,17 +275,15 @@ bool argument_path(struct call *call, int index, char path[PATH_MAX])
 	return true;
 }
 
-bool argument_closing(struct call *call, int index, enum handle_kind kind,
-		      struct handle **result)
+bool argument_closing(struct call *call, int index, enum handle_kind kind, struct handle **result)
 {
 	bool tagged = false;
 	char wanted[48];
 	void *data;
 
-	if (napi_check_object_type_tag(call->env, call->argv[index],
-				       &type_tags[kind], &tagged) == napi_ok &&
-	    tagged &&
-	    napi_unwrap(call->env, call->argv[index], &data) == napi_ok) {
+	if (napi_check_object_type_tag(call->env, call->argv[index], &type_tags[kind], &tagged) ==
+		    napi_ok &&
+	    tagged && napi_unwrap(call->env, call->argv[index], &data) == napi_ok) {
 		*result = data;
 		return true;
 	}
@@ -307,15 +291,13 @@ bool argument_closing(struct call *call, int index, enum handle_kind kind,
 	return argument_wrong(call, index, wanted);
 }
 
-bool argument_handle(struct call *call, int index, enum handle_kind kind,
-		     struct handle **result)
+bool argument_handle(struct call *call, int index, enum handle_kind kind, struct handle **result)
 {
 	if (!argument_closing(call, index, kind, result))
 		return false;
 	if ((*result)->open)
 		return true;
-	fail_text(call, EBADF, (*result)->label, "the %s is closed",
-		  kind_names[kind]);
+	fail_text(call, EBADF, (*result)->label, "the %s is closed", kind_names[kind]);
 	return false;
 }
 
@@ -343,8 +325,7 @@ static void handle_finalize(napi_env env, void *data, void *hint)
 	free(handle);
 }
 
-napi_value handle_create(struct call *call, const struct handle *content,
-			 const char *label)
+napi_value handle_create(struct call *call, const struct handle *content, const char *label)
 {
 	size_t length = strlen(label);
 	struct handle *handle = malloc(sizeof(*handle) + length + 1);
@@ -356,13 +337,11 @@ napi_value handle_create(struct call *call, const struct handle *content,
 	handle->open = true;
 	memcpy(handle->label, label, length + 1);
 	if (napi_create_object(call->env, &object) != napi_ok ||
-	    napi_wrap(call->env, object, handle, handle_finalize, NULL,
-		      NULL) != napi_ok) {
+	    napi_wrap(call->env, object, handle, handle_finalize, NULL, NULL) != napi_ok) {
 		free(handle);
 		return fail(call, ENOMEM, label);
 	}
-	if (napi_type_tag_object(call->env, object,
-				 &type_tags[content->kind]) != napi_ok) {
+	if (napi_type_tag_object(call->env, object, &type_tags[content->kind]) != napi_ok) {
 		/* The caller keeps what the handle would have owned. */
 		handle->open = false;
 		return fail(call, ENOMEM, label);
@@ -372,10 +351,8 @@ napi_value handle_create(struct call *call, const struct handle *content,
 
 static bool is_per_cpu(uint32_t type)
 {
-	return type == BPF_MAP_TYPE_PERCPU_HASH ||
-	       type == BPF_MAP_TYPE_PERCPU_ARRAY ||
-	       type == BPF_MAP_TYPE_LRU_PERCPU_HASH ||
-	       type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
+	return type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_PERCPU_ARRAY ||
+	       type == BPF_MAP_TYPE_LRU_PERCPU_HASH || type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
 }
 
 /* The kernel copies by the map's sizes, whatever the caller's buffer has. */
@@ -394,21 +371,18 @@ static int map_layout_read(int fd, struct map_layout *layout)
 	layout->max_entries = info.max_entries;
 	layout->flags = info.map_flags;
 	layout->transfer_size = info.value_size;
-	snprintf(layout->name, sizeof(layout->name), "%.*s",
-		 (int)sizeof(info.name), info.name);
+	snprintf(layout->name, sizeof(layout->name), "%.*s", (int)sizeof(info.name), info.name);
 	if (is_per_cpu(info.type)) {
 		int cpus = libbpf_num_possible_cpus();
 
 		if (cpus < 0)
 			return cpus;
-		layout->transfer_size =
-			(((size_t)info.value_size + 7) & ~(size_t)7) * cpus;
+		layout->transfer_size = (((size_t)info.value_size + 7) & ~(size_t)7) * cpus;
 	}
 	return 0;
 }
 
-napi_value handle_create_fd(struct call *call, enum handle_kind kind, int fd,
-			    const char *label)
+napi_value handle_create_fd(struct call *call, enum handle_kind kind, int fd, const char *label)
 {
 	struct handle content = { .kind = kind, .fd = fd };
 	napi_value result;
@@ -465,8 +439,7 @@ napi_value handle_open_pinned(struct call *call, enum handle_kind kind)
 		return fail(call, fd, path);
 	if (!descriptor_is(fd, kind)) {
 		close(fd);
-		return fail_text(call, EINVAL, path, "is not a pinned %s",
-				 kind_names[kind]);
+		return fail_text(call, EINVAL, path, "is not a pinned %s", kind_names[kind]);
 	}
 	return handle_create_fd(call, kind, fd, path);
 }
@@ -477,8 +450,7 @@ napi_value handle_pin(struct call *call, enum handle_kind kind)
 	char path[PATH_MAX];
 	int error;
 
-	if (!argument_handle(call, 0, kind, &handle) ||
-	    !argument_path(call, 1, path))
+	if (!argument_handle(call, 0, kind, &handle) || !argument_path(call, 1, path))
 		return NULL;
 	error = bpf_obj_pin(handle->fd, path);
 	if (error)
@@ -530,8 +502,7 @@ napi_value result_bytes(struct call *call, const void *data, size_t length)
 {
 	napi_value result;
 
-	if (napi_create_buffer_copy(call->env, length, data, NULL, &result) !=
-	    napi_ok)
+	if (napi_create_buffer_copy(call->env, length, data, NULL, &result) != napi_ok)
 		return fail(call, ENOMEM, NULL);
 	return result;
 }
@@ -545,22 +516,17 @@ napi_value result_object(struct call *call)
 	return result;
 }
 
-bool set_u32(struct call *call, napi_value object, const char *name,
-	     uint32_t value)
+bool set_u32(struct call *call, napi_value object, const char *name, uint32_t value)
 {
 	napi_value number = result_u32(call, value);
 
-	return number && napi_set_named_property(call->env, object, name,
-						 number) == napi_ok;
+	return number && napi_set_named_property(call->env, object, name, number) == napi_ok;
 }
 
-bool set_string(struct call *call, napi_value object, const char *name,
-		const char *value)
+bool set_string(struct call *call, napi_value object, const char *name, const char *value)
 {
 	napi_value string;
 
-	return napi_create_string_utf8(call->env, value, NAPI_AUTO_LENGTH,
-				       &string) == napi_ok &&
-	       napi_set_named_property(call->env, object, name, string) ==
-		       napi_ok;
+	return napi_create_string_utf8(call->env, value, NAPI_AUTO_LENGTH, &string) == napi_ok &&
+	       napi_set_named_property(call->env, object, name, string) == napi_ok;
 }

@@ -40,14 +40,14 @@ struct log {
 /* What one JavaScript environment (main thread or worker) owns. */
 struct instance {
 	struct log log;
-	struct sockets *sockets;	/* freed by its own clean-up hook */
-	struct regex_matcher *matcher;	/* made by the first regexTest() */
+	struct sockets *sockets;       /* freed by its own clean-up hook */
+	struct regex_matcher *matcher; /* made by the first regexTest() */
 };
 
 struct call {
 	napi_env env;
 	struct instance *instance;
-	const char *name;		/* as exported */
+	const char *name; /* as exported */
 	napi_value argv[MAX_ARGUMENTS];
 };
 
@@ -94,11 +94,11 @@ struct map_layout {
 struct handle {
 	enum handle_kind kind;
 	bool open;
-	int fd;				/* map, program, link */
+	int fd; /* map, program, link */
 	struct bpf_object *object;
 	struct regex *regex;
 	struct map_layout map;
-	char label[];			/* what errors name */
+	char label[]; /* what errors name */
 };
 
 struct bytes {
@@ -116,17 +116,13 @@ bool argument_is_undefined(struct call *call, int index);
 bool argument_string(struct call *call, int index, char **result);
 bool argument_path(struct call *call, int index, char path[PATH_MAX]);
 /* An open handle of that kind. */
-bool argument_handle(struct call *call, int index, enum handle_kind kind,
-		     struct handle **result);
+bool argument_handle(struct call *call, int index, enum handle_kind kind, struct handle **result);
 /* The same, but open or closed: for closing. */
-bool argument_closing(struct call *call, int index, enum handle_kind kind,
-		      struct handle **result);
+bool argument_closing(struct call *call, int index, enum handle_kind kind, struct handle **result);
 
 /* Takes over `fd`, also when it fails. */
-napi_value handle_create_fd(struct call *call, enum handle_kind kind, int fd,
-			    const char *label);
-napi_value handle_create(struct call *call, const struct handle *content,
-			 const char *label);
+napi_value handle_create_fd(struct call *call, enum handle_kind kind, int fd, const char *label);
+napi_value handle_create(struct call *call, const struct handle *content, const char *label);
 /* Opens a pin after making sure that it is of that kind. */
 napi_value handle_open_pinned(struct call *call, enum handle_kind kind);
 napi_value handle_pin(struct call *call, enum handle_kind kind);
@@ -138,15 +134,12 @@ napi_value result_u32(struct call *call, uint32_t value);
 napi_value result_bool(struct call *call, bool value);
 napi_value result_bytes(struct call *call, const void *data, size_t length);
 napi_value result_object(struct call *call);
-bool set_u32(struct call *call, napi_value object, const char *name,
-	     uint32_t value);
-bool set_string(struct call *call, napi_value object, const char *name,
-		const char *value);
+bool set_u32(struct call *call, napi_value object, const char *name, uint32_t value);
+bool set_string(struct call *call, napi_value object, const char *name, const char *value);
 
 /* Errors: `error` is an errno, positive or negative; `object` may be null. */
 napi_value fail(struct call *call, int error, const char *object);
-napi_value fail_text(struct call *call, int error, const char *object,
-		     const char *format, ...)
+napi_value fail_text(struct call *call, int error, const char *object, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
 /* libbpf's messages go to the call that runs on this thread. */

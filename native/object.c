@@ -20,13 +20,11 @@ static napi_value object_open(struct call *call)
 	napi_value result;
 	char *name;
 
-	if (!argument_bytes(call, 0, &bytes) ||
-	    !argument_string(call, 1, &name))
+	if (!argument_bytes(call, 0, &bytes) || !argument_string(call, 1, &name))
 		return NULL;
 	options.object_name = name;
 	/* libbpf copies what it needs; the bytes are not used after this. */
-	content.object = bpf_object__open_mem(bytes.data, bytes.length,
-					      &options);
+	content.object = bpf_object__open_mem(bytes.data, bytes.length, &options);
 	if (!content.object) {
 		fail(call, errno, name);
 		free(name);
@@ -54,13 +52,11 @@ static const char *map_name(const struct bpf_map *map)
 	return suffix ? suffix : name;
 }
 
-static bool append_name(struct call *call, napi_value names, uint32_t index,
-			const char *name)
+static bool append_name(struct call *call, napi_value names, uint32_t index, const char *name)
 {
 	napi_value string;
 
-	return napi_create_string_utf8(call->env, name, NAPI_AUTO_LENGTH,
-				       &string) == napi_ok &&
+	return napi_create_string_utf8(call->env, name, NAPI_AUTO_LENGTH, &string) == napi_ok &&
 	       napi_set_element(call->env, names, index, string) == napi_ok;
 }
 
@@ -74,7 +70,7 @@ static napi_value object_map_names(struct call *call)
 	if (!argument_handle(call, 0, HANDLE_OBJECT, &handle) ||
 	    napi_create_array(call->env, &names) != napi_ok)
 		return NULL;
-	bpf_object__for_each_map(map, handle->object)
+	bpf_object__for_each_map (map, handle->object)
 		if (!append_name(call, names, index++, map_name(map)))
 			return NULL;
 	return names;
@@ -90,9 +86,8 @@ static napi_value object_program_names(struct call *call)
 	if (!argument_handle(call, 0, HANDLE_OBJECT, &handle) ||
 	    napi_create_array(call->env, &names) != napi_ok)
 		return NULL;
-	bpf_object__for_each_program(program, handle->object)
-		if (!append_name(call, names, index++,
-				 bpf_program__name(program)))
+	bpf_object__for_each_program (program, handle->object)
+		if (!append_name(call, names, index++, bpf_program__name(program)))
 			return NULL;
 	return names;
 }
@@ -103,13 +98,11 @@ static struct bpf_map *argument_map(struct call *call, char **name)
 	struct handle *handle;
 	struct bpf_map *map;
 
-	if (!argument_handle(call, 0, HANDLE_OBJECT, &handle) ||
-	    !argument_string(call, 1, name))
+	if (!argument_handle(call, 0, HANDLE_OBJECT, &handle) || !argument_string(call, 1, name))
 		return NULL;
 	map = bpf_object__find_map_by_name(handle->object, *name);
 	if (!map) {
-		fail_text(call, ENOENT, *name, "no such map in %s",
-			  handle->label);
+		fail_text(call, ENOENT, *name, "no such map in %s", handle->label);
 		free(*name);
 	}
 	return map;
@@ -120,13 +113,11 @@ static struct bpf_program *argument_program(struct call *call, char **name)
 	struct bpf_program *program;
 	struct handle *handle;
 
-	if (!argument_handle(call, 0, HANDLE_OBJECT, &handle) ||
-	    !argument_string(call, 1, name))
+	if (!argument_handle(call, 0, HANDLE_OBJECT, &handle) || !argument_string(call, 1, name))
 		return NULL;
 	program = bpf_object__find_program_by_name(handle->object, *name);
 	if (!program) {
-		fail_text(call, ENOENT, *name, "no such program in %s",
-			  handle->label);
+		fail_text(call, ENOENT, *name, "no such program in %s", handle->label);
 		free(*name);
 	}
 	return program;
@@ -135,8 +126,7 @@ static struct bpf_program *argument_program(struct call *call, char **name)
 /* Ends a call that named a map or program; frees the name. */
 static napi_value finish(struct call *call, int error, char *name)
 {
-	napi_value result = error ? fail(call, error, name) :
-				    result_undefined(call);
+	napi_value result = error ? fail(call, error, name) : result_undefined(call);
 
 	free(name);
 	return result;
@@ -209,9 +199,8 @@ static napi_value object_initial_value(struct call *call)
 	if (!map)
 		return NULL;
 	value = bpf_map__initial_value(map, &size);
-	result = value ? result_bytes(call, value, size) :
-			 fail_text(call, EINVAL, name,
-				   "is not the map of a data section");
+	result = value ? result_bytes(call, value, size)
+		       : fail_text(call, EINVAL, name, "is not the map of a data section");
 	free(name);
 	return result;
 }
@@ -229,15 +218,12 @@ static napi_value object_set_initial_value(struct call *call)
 	if (!map)
 		return NULL;
 	if (bpf_map__initial_value(map, &size) && size != value.length) {
-		fail_text(call, EINVAL, name,
-			  "the value has %zu bytes, the map's %zu",
+		fail_text(call, EINVAL, name, "the value has %zu bytes, the map's %zu",
 			  value.length, size);
 		free(name);
 		return NULL;
 	}
-	return finish(call,
-		      bpf_map__set_initial_value(map, value.data, value.length),
-		      name);
+	return finish(call, bpf_map__set_initial_value(map, value.data, value.length), name);
 }
 
 static napi_value object_load(struct call *call)
@@ -254,8 +240,7 @@ static napi_value object_load(struct call *call)
 }
 
 /* A handle with a descriptor of its own, which outlives the object's. */
-static napi_value duplicate(struct call *call, enum handle_kind kind, int fd,
-			    char *name)
+static napi_value duplicate(struct call *call, enum handle_kind kind, int fd, char *name)
 {
 	napi_value result;
 	int copy;
@@ -264,8 +249,8 @@ static napi_value duplicate(struct call *call, enum handle_kind kind, int fd,
 		result = fail_text(call, EBADF, name, "is not loaded");
 	} else {
 		copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-		result = copy < 0 ? fail(call, errno, name) :
-				    handle_create_fd(call, kind, copy, name);
+		result = copy < 0 ? fail(call, errno, name)
+				  : handle_create_fd(call, kind, copy, name);
 	}
 	free(name);
 	return result;

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MATCH_LIMIT 1000000	 /* steps; about 50 ms */
-#define HEAP_LIMIT 65536	 /* KiB */
-#define JIT_STACK_START 32768	 /* bytes */
+#define MATCH_LIMIT 1000000   /* steps; about 50 ms */
+#define HEAP_LIMIT 65536      /* KiB */
+#define JIT_STACK_START 32768 /* bytes */
 #define JIT_STACK_LIMIT 1048576
 
 struct regex {
@@ -62,8 +62,7 @@ static struct regex_matcher *regex_matcher_create(void)
 	pcre2_set_depth_limit(matcher->context, MATCH_LIMIT);
 	pcre2_set_heap_limit(matcher->context, HEAP_LIMIT);
 	/* Null where PCRE2 was built without JIT: then none is needed. */
-	matcher->stack = pcre2_jit_stack_create(JIT_STACK_START,
-						JIT_STACK_LIMIT, NULL);
+	matcher->stack = pcre2_jit_stack_create(JIT_STACK_START, JIT_STACK_LIMIT, NULL);
 	if (matcher->stack)
 		pcre2_jit_stack_assign(matcher->context, NULL, matcher->stack);
 	return matcher;
@@ -80,8 +79,8 @@ static pcre2_code *compile(const char *pattern, int *error, size_t *offset)
 		return NULL;
 	}
 	pcre2_set_newline(context, PCRE2_NEWLINE_LF);
-	code = pcre2_compile((PCRE2_SPTR)pattern, strlen(pattern),
-			     PCRE2_NEVER_UTF, error, offset, context);
+	code = pcre2_compile((PCRE2_SPTR)pattern, strlen(pattern), PCRE2_NEVER_UTF, error, offset,
+			     context);
 	pcre2_compile_context_free(context);
 	return code;
 }
@@ -106,8 +105,7 @@ static napi_value regex_compile(struct call *call)
 	regex->code = compile(pattern, &error, &offset);
 	if (!regex->code) {
 		pcre2_get_error_message(error, text, sizeof(text));
-		fail_text(call, EINVAL, pattern, "%s at offset %zu",
-			  (const char *)text, offset);
+		fail_text(call, EINVAL, pattern, "%s at offset %zu", (const char *)text, offset);
 		free(pattern);
 		free(regex);
 		return NULL;
@@ -124,25 +122,21 @@ static napi_value regex_compile(struct call *call)
 
 static bool is_limit(int status)
 {
-	return status == PCRE2_ERROR_MATCHLIMIT ||
-	       status == PCRE2_ERROR_DEPTHLIMIT ||
-	       status == PCRE2_ERROR_HEAPLIMIT ||
-	       status == PCRE2_ERROR_JIT_STACKLIMIT;
+	return status == PCRE2_ERROR_MATCHLIMIT || status == PCRE2_ERROR_DEPTHLIMIT ||
+	       status == PCRE2_ERROR_HEAPLIMIT || status == PCRE2_ERROR_JIT_STACKLIMIT;
 }
 
-static int match(struct regex *regex, struct regex_matcher *matcher,
-		 struct bytes subject)
+static int match(struct regex *regex, struct regex_matcher *matcher, struct bytes subject)
 {
 	PCRE2_SPTR data = subject.length ? subject.data : (PCRE2_SPTR) "";
-	int status = pcre2_match(regex->code, data, subject.length, 0, 0,
-				 matcher->data, matcher->context);
+	int status = pcre2_match(regex->code, data, subject.length, 0, 0, matcher->data,
+				 matcher->context);
 
 	/* A long subject can need more stack than JIT has; the interpreter
 	 * takes it from the heap. */
 	if (status == PCRE2_ERROR_JIT_STACKLIMIT)
-		status = pcre2_match(regex->code, data, subject.length, 0,
-				     PCRE2_NO_JIT, matcher->data,
-				     matcher->context);
+		status = pcre2_match(regex->code, data, subject.length, 0, PCRE2_NO_JIT,
+				     matcher->data, matcher->context);
 	return status;
 }
 
@@ -154,8 +148,7 @@ static napi_value regex_test(struct call *call)
 	struct bytes subject;
 	int status;
 
-	if (!argument_handle(call, 0, HANDLE_REGEX, &handle) ||
-	    !argument_bytes(call, 1, &subject))
+	if (!argument_handle(call, 0, HANDLE_REGEX, &handle) || !argument_bytes(call, 1, &subject))
 		return NULL;
 	if (!instance->matcher)
 		instance->matcher = regex_matcher_create();
@@ -167,8 +160,8 @@ static napi_value regex_test(struct call *call)
 	if (status == PCRE2_ERROR_NOMATCH)
 		return result_bool(call, false);
 	pcre2_get_error_message(status, text, sizeof(text));
-	return fail_text(call, is_limit(status) ? ELOOP : EINVAL,
-			 handle->label, "%s", (const char *)text);
+	return fail_text(call, is_limit(status) ? ELOOP : EINVAL, handle->label, "%s",
+			 (const char *)text);
 }
 
 const struct binding regex_bindings[] = {

@@ -36,7 +36,7 @@ struct sockets {
 	struct poll *polls;
 	uint8_t *received;
 	uint32_t received_size;
-	size_t closing;			/* polls whose handle is not yet closed */
+	size_t closing; /* polls whose handle is not yet closed */
 	napi_async_cleanup_hook_handle cleanup;
 	bool finished;
 };
@@ -97,8 +97,8 @@ struct sockets *sockets_create(napi_env env)
 
 	if (!sockets)
 		return NULL;
-	if (napi_add_async_cleanup_hook(env, sockets_finish, sockets,
-					&sockets->cleanup) != napi_ok) {
+	if (napi_add_async_cleanup_hook(env, sockets_finish, sockets, &sockets->cleanup) !=
+	    napi_ok) {
 		free(sockets);
 		return NULL;
 	}
@@ -153,8 +153,7 @@ static napi_value socket_open(struct call *call)
 	if (!argument_int(call, 0, &domain) || !argument_int(call, 1, &type) ||
 	    !argument_int(call, 2, &protocol))
 		return NULL;
-	snprintf(label, sizeof(label), "domain %d type %d protocol %d", domain,
-		 type, protocol);
+	snprintf(label, sizeof(label), "domain %d type %d protocol %d", domain, type, protocol);
 	if (sockets->count == sockets->capacity) {
 		size_t capacity = sockets->capacity ? 2 * sockets->capacity : 8;
 		int *grown = realloc(sockets->fds, capacity * sizeof(*grown));
@@ -194,8 +193,7 @@ static napi_value socket_option(struct call *call)
 	if (!argument_socket(call, &fd) || !argument_int(call, 1, &level) ||
 	    !argument_int(call, 2, &name))
 		return NULL;
-	if (napi_typeof(call->env, call->argv[3], &type) == napi_ok &&
-	    type == napi_number) {
+	if (napi_typeof(call->env, call->argv[3], &type) == napi_ok && type == napi_number) {
 		if (!argument_int(call, 3, &number))
 			return NULL;
 		value.data = (uint8_t *)&number;
@@ -216,16 +214,13 @@ static napi_value socket_send(struct call *call)
 
 	if (!argument_socket(call, &fd) || !argument_bytes(call, 1, &data))
 		return NULL;
-	if (!argument_is_undefined(call, 2) &&
-	    !argument_bytes(call, 2, &address))
+	if (!argument_is_undefined(call, 2) && !argument_bytes(call, 2, &address))
 		return NULL;
 	if (address.length > sizeof(struct sockaddr_storage))
 		return fail_socket(call, EINVAL, fd);
 	do
 		sent = sendto(fd, data.data, data.length, MSG_NOSIGNAL,
-			      address.length ?
-				      (struct sockaddr *)address.data :
-				      NULL,
+			      address.length ? (struct sockaddr *)address.data : NULL,
 			      address.length);
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0)
@@ -268,11 +263,8 @@ static napi_value socket_receive(struct call *call)
 	result = result_object(call);
 	data = result ? result_bytes(call, sockets->received, length) : NULL;
 	from = data ? result_bytes(call, &address, address_length) : NULL;
-	if (!from ||
-	    napi_set_named_property(call->env, result, "data", data) !=
-		    napi_ok ||
-	    napi_set_named_property(call->env, result, "address", from) !=
-		    napi_ok)
+	if (!from || napi_set_named_property(call->env, result, "data", data) != napi_ok ||
+	    napi_set_named_property(call->env, result, "address", from) != napi_ok)
 		return NULL;
 	return result;
 }
@@ -314,11 +306,10 @@ static void poll_readable(uv_poll_t *handle, int status, int events)
 		return;
 	if (napi_open_handle_scope(env, &scope) != napi_ok)
 		return;
-	if (napi_get_reference_value(env, poll->callback, &callback) ==
-		    napi_ok &&
+	if (napi_get_reference_value(env, poll->callback, &callback) == napi_ok &&
 	    napi_get_global(env, &global) == napi_ok &&
-	    napi_make_callback(env, poll->context, global, callback, 0, NULL,
-			       NULL) == napi_pending_exception &&
+	    napi_make_callback(env, poll->context, global, callback, 0, NULL, NULL) ==
+		    napi_pending_exception &&
 	    napi_get_and_clear_last_exception(env, &exception) == napi_ok)
 		napi_fatal_exception(env, exception);
 	napi_close_handle_scope(env, scope);
@@ -329,12 +320,10 @@ static bool poll_prepare(struct call *call, struct poll *poll)
 {
 	napi_value name;
 
-	if (napi_create_string_utf8(call->env, "xlb.poll", NAPI_AUTO_LENGTH,
-				    &name) != napi_ok ||
+	if (napi_create_string_utf8(call->env, "xlb.poll", NAPI_AUTO_LENGTH, &name) != napi_ok ||
 	    napi_async_init(call->env, NULL, name, &poll->context) != napi_ok)
 		return false;
-	if (napi_create_reference(call->env, call->argv[1], 1,
-				  &poll->callback) == napi_ok)
+	if (napi_create_reference(call->env, call->argv[1], 1, &poll->callback) == napi_ok)
 		return true;
 	napi_async_destroy(call->env, poll->context);
 	return false;
@@ -350,10 +339,8 @@ static napi_value poll_start(struct call *call)
 
 	if (!argument_int(call, 0, &fd))
 		return NULL;
-	if (napi_typeof(call->env, call->argv[1], &type) != napi_ok ||
-	    type != napi_function)
-		return fail_text(call, EINVAL, NULL,
-				 "argument 2 is not a function");
+	if (napi_typeof(call->env, call->argv[1], &type) != napi_ok || type != napi_function)
+		return fail_text(call, EINVAL, NULL, "argument 2 is not a function");
 	if (poll_find(sockets, fd))
 		return fail_socket(call, EEXIST, fd);
 	poll = calloc(1, sizeof(*poll));
@@ -363,8 +350,7 @@ static napi_value poll_start(struct call *call)
 	poll->fd = fd;
 	poll->owner = sockets;
 	poll->handle.data = poll;
-	if (napi_get_uv_event_loop(call->env, &loop) != napi_ok ||
-	    !poll_prepare(call, poll)) {
+	if (napi_get_uv_event_loop(call->env, &loop) != napi_ok || !poll_prepare(call, poll)) {
 		free(poll);
 		return fail_socket(call, ENOMEM, fd);
 	}
@@ -416,14 +402,9 @@ static napi_value interface_index(struct call *call)
 }
 
 const struct binding socket_bindings[] = {
-	{ "socketOpen", socket_open },
-	{ "socketBind", socket_bind },
-	{ "socketOption", socket_option },
-	{ "socketSend", socket_send },
-	{ "socketReceive", socket_receive },
-	{ "socketClose", socket_close },
-	{ "pollStart", poll_start },
-	{ "pollStop", poll_stop_call },
-	{ "interfaceIndex", interface_index },
-	{ NULL, NULL },
+	{ "socketOpen", socket_open },	       { "socketBind", socket_bind },
+	{ "socketOption", socket_option },     { "socketSend", socket_send },
+	{ "socketReceive", socket_receive },   { "socketClose", socket_close },
+	{ "pollStart", poll_start },	       { "pollStop", poll_stop_call },
+	{ "interfaceIndex", interface_index }, { NULL, NULL },
 };

@@ -24,8 +24,7 @@ static napi_value program_test_run(struct call *call)
 	int error;
 
 	if (!argument_handle(call, 0, HANDLE_PROGRAM, &handle) ||
-	    !argument_bytes(call, 1, &packet) ||
-	    !argument_u32(call, 2, &repeat) ||
+	    !argument_bytes(call, 1, &packet) || !argument_u32(call, 2, &repeat) ||
 	    !argument_u32(call, 3, &ifindex))
 		return NULL;
 	if (packet.length > UINT32_MAX - GROWTH || repeat > INT_MAX)
@@ -56,8 +55,7 @@ static napi_value program_test_run(struct call *call)
 		return NULL;
 	result = result_object(call);
 	if (!result || !set_u32(call, result, "verdict", options.retval) ||
-	    napi_set_named_property(call->env, result, "data", data) !=
-		    napi_ok ||
+	    napi_set_named_property(call->env, result, "data", data) != napi_ok ||
 	    !set_u32(call, result, "durationNs", options.duration))
 		return NULL;
 	return result;
