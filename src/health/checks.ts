@@ -1,0 +1,117 @@
+import type { CheckService, CheckSpec, CheckType } from "../model/config.ts";
+import type { Check, CheckSurroundings, PrepareCheck } from "./check.ts";
+import { constantCheck } from "./check.ts";
+import { combine } from "./checks/combined.ts";
+import { prepareConnect } from "./checks/connect.ts";
+import { prepareExternal, prepareExternalPerl } from "./checks/external.ts";
+import { prepareHttp } from "./checks/http.ts";
+import { preparePing } from "./checks/ping.ts";
+
+/** What a negotiate check speaks. */
+const negotiateChecks = {
+  dns: connectInstead,
+  ftp: connectInstead,
+  http: prepareHttp,
+  http_proxy: connectInstead,
+  https: prepareHttp,
+  imap: connectInstead,
+  imaps: connectInstead,
+  ldap: connectInstead,
+  ldaps: connectInstead,
+  mysql: connectInstead,
+  nntp: connectInstead,
+  none: alwaysUp,
+  oracle: connectInstead,
+  pgsql: connectInstead,
+  pop: connectInstead,
+  pops: connectInstead,
+  radius: connectInstead,
+  simpletcp: connectInstead,
+  sip: connectInstead,
+  smtp: connectInstead,
+  submission: connectInstead,
+} satisfies Record<CheckService, PrepareCheck>;
+
+const checkTypes = {
+  combined: prepareCombined,
+  connect: prepareConnect,
+  external: prepareExternal,
+  "external-perl": prepareExternalPerl,
+  negotiate: prepareNegotiate,
+  off: () => constantCheck({ up: false, detail: "never checked" }),
+  on: alwaysUp,
+  ping: preparePing,
+} satisfies Record<CheckType["kind"], PrepareCheck>;
+
+export function prepareCheck(spec: CheckSpec, surroundings: CheckSurroundings): Check {
+  return checkTypes[spec.type.kind](spec, surroundings);
+}
+
+/** `negotiate http`, `combined http`, `connect`, ...: few enough for a metric's label. */
+export function describeCheck({ type, service, protocol }: CheckSpec): string {
+  if (type.kind !== "negotiate" && type.kind !== "combined") return type.kind;
+  return `${type.kind} ${isActive(service) ? service : notActive(service, protocol)}`;
+}
+
+/** Whether a negotiate check speaks this service; otherwise it only connects. */
+export function isActive(service: CheckService): boolean {
+  return negotiateChecks[service] !== connectInstead;
+}
+
+/**
+ * Equal keys, one check: what it asks and what answer is good, without the time it may take. `intervalMs` belongs to
+ * it, so that nobody's failures are counted faster than configured.
+ */
+export function checkKey(spec: CheckSpec, intervalMs: number): string {
+  const { type, service, protocol, address, port, realPort, virtualAddress, virtualPort, command } = spec;
+  const { request, receive, httpMethod, virtualHost, login, password, database, secret } = spec;
+  // The configured port names the files that ask for maintenance, whatever is checked.
+  const everywhere = [type.kind, address, realPort, intervalMs];
+  switch (type.kind) {
+    case "off":
+    case "on":
+    case "ping":
+      return JSON.stringify(everywhere);
+    case "connect":
+      return JSON.stringify([...everywhere, port, protocol]);
+    case "external":
+    case "external-perl":
+      return JSON.stringify([...everywhere, command, virtualAddress, virtualPort]);
+    case "negotiate":
+    case "combined": {
+      const connects = type.kind === "combined" ? type.connects : 0;
+      const asked = [connects, service, protocol, port, request, receive, httpMethod, virtualHost];
+      return JSON.stringify([...everywhere, ...asked, login, password, database, secret]);
+    }
+  }
+}
+
+function prepareNegotiate(spec: CheckSpec, surroundings: CheckSurroundings): Check {
+  return negotiateChecks[spec.service](spec, surroundings);
+}
+
+function prepareCombined(spec: CheckSpec, surroundings: CheckSurroundings): Check {
+  const connects = spec.type.kind === "combined" ? spec.type.connects : 0;
+  return combine(prepareNegotiate(spec, surroundings), prepareConnect(spec, surroundings), connects);
+}
+
+function alwaysUp(): Check {
+  return constantCheck({ up: true, detail: "not asked" });
+}
+
+/** Stands in for a dialogue that is not implemented: the outcome says so. */
+function connectInstead(spec: CheckSpec, surroundings: CheckSurroundings): Check {
+  const check = prepareConnect(spec, surroundings);
+  const prefix = notActive(spec.service, spec.protocol);
+  return {
+    timeoutMs: check.timeoutMs,
+    async attempt(signal) {
+      const { up, detail } = await check.attempt(signal);
+      return { up, detail: `${prefix}: ${detail}` };
+    },
+  };
+}
+
+function notActive(service: CheckService, protocol: CheckSpec["protocol"]): string {
+  return `${service} not yet active: ${protocol === "udp" ? "ping" : "connect"} only`;
+}

@@ -1,0 +1,262 @@
+import { request as httpRequest } from "node:http";
+import type { ClientRequest, IncomingMessage } from "node:http";
+import { connect as tcpConnect, isIP } from "node:net";
+import type { Socket } from "node:net";
+import { connect as tlsConnect, createSecureContext } from "node:tls";
+import type { SecureContext } from "node:tls";
+import type { CheckSpec } from "../../model/config.ts";
+import type { RegexHandle } from "../../native.ts";
+import type { Check, CheckOutcome, CheckSurroundings } from "../check.ts";
+import { constantCheck, describeError, isOwnTrouble } from "../check.ts";
+import type { HostNames } from "../host-names.ts";
+
+/** As libwww-perl, which ldirectord uses. */
+const maxRedirects = 7;
+/** What of an answer is read and matched. */
+const maxBodyBytes = 1 << 20;
+const redirectStatus: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+
+/** Where one request goes and what it says. */
+interface Destination {
+  readonly secure: boolean;
+  /** An address, or a name to be looked up. */
+  readonly host: string;
+  readonly port: number;
+  readonly path: string;
+  readonly hostHeader: string;
+  /** The name for TLS SNI; empty for an address. */
+  readonly serverName: string;
+}
+
+type Answer =
+  | { readonly kind: "answer"; readonly status: number; readonly location: string; readonly body: Buffer }
+  | { readonly kind: "failure"; readonly detail: string };
+
+/**
+ * http and https: up if the status is 2xx after at most 7 redirects, wherever they lead, and the body matches `receive`.
+ * `receive` never matches with HEAD. Certificates are not verified. As ldirectord 4.12, but with SNI if `virtualhost`
+ * is a name.
+ */
+export function prepareHttp(spec: CheckSpec, surroundings: CheckSurroundings): Check {
+  const first = firstDestination(spec);
+  if (first === undefined) return constantCheck({ up: false, detail: `cannot fetch ${spec.request}` });
+  let receive: Matcher | undefined;
+  try {
+    receive = spec.receive === "" ? undefined : prepareReceive(spec.receive, surroundings);
+  } catch (error) {
+    return constantCheck({ up: false, detail: `receive: ${describeError(error)}` });
+  }
+  return {
+    timeoutMs: spec.negotiateTimeoutMs,
+    async attempt(signal) {
+      const answer = await fetchFollowing(first, spec.httpMethod, surroundings, signal);
+      if (answer.kind === "failure") return { up: false, detail: answer.detail };
+      return judge(answer.status, answer.body, spec.httpMethod, receive);
+    },
+  };
+}
+
+type Matcher = (body: Buffer) => boolean;
+
+function prepareReceive(pattern: string, { native }: CheckSurroundings): Matcher {
+  const regex: RegexHandle = native.regexCompile(pattern);
+  return (body) => native.regexTest(regex, body);
+}
+
+function judge(
+  status: number,
+  body: Buffer,
+  method: CheckSpec["httpMethod"],
+  receive: Matcher | undefined,
+): CheckOutcome {
+  if (status < 200 || status > 299) return { up: false, detail: `HTTP status ${status}` };
+  if (receive === undefined) return { up: true, detail: `HTTP status ${status}` };
+  if (method === "HEAD") return { up: false, detail: "HEAD brings no body that receive could match" };
+  try {
+    if (receive(body)) return { up: true, detail: `HTTP status ${status}, receive matches` };
+  } catch (error) {
+    return { up: false, detail: `receive: ${describeError(error)}` };
+  }
+  return { up: false, detail: `HTTP status ${status}, receive does not match ${excerpt(body)}` };
+}
+
+/** The beginning of an answer, fit for one line of a log. */
+function excerpt(body: Buffer): string {
+  const text = body.toString("latin1", 0, 40).replaceAll(/[^\x20-\x7e]+/g, " ");
+  return `${JSON.stringify(text)}${body.length > 40 ? "..." : ""}`;
+}
+
+/** The real server itself, or the `http://HOST:PORT/path` that stands as its request. */
+function firstDestination(spec: CheckSpec): Destination | undefined {
+  const secure = spec.service === "https";
+  const hostHeader = spec.virtualHost === "" ? bracketed(spec.address) : spec.virtualHost;
+  const whole = /^\/?(https?:\/\/.*)$/is.exec(spec.request)?.[1];
+  if (whole !== undefined) {
+    const url = URL.canParse(whole) ? new URL(whole) : undefined;
+    return url === undefined ? undefined : { ...urlDestination(url), hostHeader };
+  }
+  if (spec.port === 0) return undefined;
+  const serverName = secure ? nameOf(spec.virtualHost) : "";
+  return { secure, host: spec.address, port: spec.port, path: escapePath(spec.request), hostHeader, serverName };
+}
+
+function urlDestination(url: URL): Destination {
+  const secure = url.protocol === "https:";
+  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  return {
+    secure,
+    host,
+    port: url.port === "" ? (secure ? 443 : 80) : Number(url.port),
+    path: escapePath(url.pathname + url.search),
+    hostHeader: url.host,
+    serverName: secure ? nameOf(host) : "",
+  };
+}
+
+/** `virtualhost` without a port, if it is a name: TLS knows no addresses as server names. */
+function nameOf(virtualHost: string): string {
+  const name = virtualHost.replace(/:\d+$/, "");
+  return isIP(name) !== 0 || name.startsWith("[") ? "" : name;
+}
+
+/** Blanks and whatever else may not stand in a request line as %XX, as Perl's URI module writes it. */
+function escapePath(path: string): string {
+  return path.replaceAll(/[^!#-;=?-[\]_a-z~]/gu, (character) =>
+    [...Buffer.from(character)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join(""),
+  );
+}
+
+function bracketed(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+async function fetchFollowing(
+  first: Destination,
+  method: CheckSpec["httpMethod"],
+  { names, userAgent }: CheckSurroundings,
+  signal: AbortSignal,
+): Promise<Answer> {
+  let destination = first;
+  for (let redirects = 0; ; redirects++) {
+    const failed = (detail: string): Answer => ({
+      kind: "failure",
+      detail: redirects === 0 ? detail : `redirected to ${destination.hostHeader}: ${detail}`,
+    });
+    const address = isIP(destination.host) === 0 ? await lookUp(destination.host, names, signal) : destination.host;
+    if (address === undefined) return failed(`cannot resolve ${destination.host}`);
+    const answer = await fetchOnce(destination, address, method, userAgent, signal);
+    if (answer.kind === "failure") return failed(answer.detail);
+    if (!redirectStatus.has(answer.status) || answer.location === "") return answer;
+    if (redirects === maxRedirects) return failed(`more than ${maxRedirects} redirects`);
+    const target = redirectTarget(destination, answer.location);
+    if (target === undefined) return failed(`HTTP status ${answer.status} leads nowhere`);
+    destination = urlDestination(target);
+  }
+}
+
+function redirectTarget(from: Destination, location: string): URL | undefined {
+  const base = `${from.secure ? "https" : "http"}://${bracketed(from.host)}:${from.port}${from.path}`;
+  if (!URL.canParse(location, base)) return undefined;
+  const target = new URL(location, base);
+  return target.protocol === "http:" || target.protocol === "https:" ? target : undefined;
+}
+
+/** Undefined if the name is unknown, or was not found in time. */
+async function lookUp(name: string, names: HostNames, signal: AbortSignal): Promise<string | undefined> {
+  const aborted = new Promise<undefined>((resolve) => {
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+  return await Promise.race([names.address(name).catch(() => undefined), aborted]);
+}
+
+let sharedSecureContext: SecureContext | undefined;
+
+/** Makes the connection; errors after the answer find a listener that ignores them. */
+function open(destination: Destination, address: string): Socket {
+  const { secure, port, serverName } = destination;
+  if (!secure) return tcpConnect({ host: address, port });
+  // One context for all: making one costs milliseconds.
+  sharedSecureContext ??= createSecureContext();
+  return tlsConnect({
+    host: address,
+    port,
+    secureContext: sharedSecureContext,
+    rejectUnauthorized: false,
+    ...(serverName === "" ? {} : { servername: serverName }),
+  });
+}
+
+/** One request on a connection of its own, which is closed when the promise settles. */
+function fetchOnce(
+  destination: Destination,
+  address: string,
+  method: CheckSpec["httpMethod"],
+  userAgent: string,
+  signal: AbortSignal,
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      resolve({ kind: "failure", detail: "no answer in time" });
+      return;
+    }
+    const socket = open(destination, address);
+    const request: ClientRequest = httpRequest({
+      method,
+      path: destination.path,
+      headers: ["Host", destination.hostHeader, "User-Agent", userAgent],
+      setHost: false,
+      // Without an agent nothing is pooled, and the request asks the server to close.
+      createConnection: () => socket,
+      // Answers that browsers and libwww-perl accept are no reason to take a server out.
+      insecureHTTPParser: true,
+    });
+    let waitsFor = "no connection in time";
+    const settle = (answer: Answer): void => {
+      resolve(answer);
+      request.destroy();
+      socket.destroy();
+    };
+    const fail = (detail: string): void => settle({ kind: "failure", detail });
+    const onError = (error: Error): void => {
+      if (isOwnTrouble(error)) {
+        reject(error);
+        socket.destroy();
+      } else fail(describeError(error));
+    };
+    signal.addEventListener("abort", () => fail(waitsFor), { once: true });
+    // Both listeners stay for good: whatever comes after the promise has settled goes nowhere.
+    socket.on("error", onError);
+    request.on("error", onError);
+    socket.on("connect", () => (waitsFor = destination.secure ? "no TLS session in time" : "no answer in time"));
+    if (destination.secure) socket.on("secureConnect", () => (waitsFor = "no answer in time"));
+    request.on("close", () => fail("connection closed without an answer"));
+    request.on("response", (response) => {
+      waitsFor = "answer not complete in time";
+      readBody(response, settle);
+    });
+    request.end();
+  });
+}
+
+/** Reads up to the cap, then settles; what comes after the cap is not waited for. */
+function readBody(response: IncomingMessage, settle: (answer: Answer) => void): void {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  const finish = (): void => {
+    const body = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
+    const { statusCode = 0, headers } = response;
+    settle({
+      kind: "answer",
+      status: statusCode,
+      location: headers.location ?? "",
+      body: body.subarray(0, maxBodyBytes),
+    });
+  };
+  response.on("data", (chunk: Buffer) => {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length >= maxBodyBytes) finish();
+  });
+  response.on("end", finish);
+  response.on("error", () => settle({ kind: "failure", detail: "connection closed in the middle of the answer" }));
+}
