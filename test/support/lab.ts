@@ -304,9 +304,13 @@ export class Lab {
     return lab;
   }
 
+  static isKept(name: string): boolean {
+    return namespacesOf(name).length > 0 || foldersOf(name).length > 0;
+  }
+
   /** Removes a lab by the name it was kept as; false if there is none. */
   static removeKept(name: string): boolean {
-    const found = namespacesOf(name).length > 0 || foldersOf(name).length > 0;
+    const found = Lab.isKept(name);
     removeByName(name);
     return found;
   }
@@ -392,7 +396,7 @@ export class Lab {
   async startWebServer(host: string): Promise<void> {
     if (this.#nginx.get(host)?.running === true) return;
     const home = join(this.dir, host);
-    const nginx = this.spawn(host, ["nginx", "-p", home, "-c", join(home, "nginx.conf")]);
+    const nginx = this.spawn(host, ["nginx", "-p", home, "-c", join(home, "nginx.conf"), "-g", "daemon off;"]);
     this.#nginx.set(host, nginx);
     await waitFor(`nginx of ${host} listens`, async () => {
       if (!nginx.running) throw new Error(`nginx of ${host} ended: ${nginx.log()}`);
@@ -589,8 +593,7 @@ export class Lab {
     writeFileSync(join(www, "big"), Buffer.alloc(1 << 20, `${host} `));
     writeFileSync(
       join(home, "nginx.conf"),
-      `daemon off;
-master_process off;
+      `master_process off;
 user root;
 pid ${home}/nginx.pid;
 error_log stderr warn;
