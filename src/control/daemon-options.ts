@@ -16,7 +16,21 @@ export interface DaemonOptions {
   /** Names of the interfaces to attach to; empty: derived from addresses and routes. */
   readonly interfaces: readonly string[];
   /** Slots of the connection table; undefined: the plane's default, or what is pinned. */
-  readonly tableSize?: number;
+  readonly tableSize?: number | undefined;
+}
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `127.0.0.1:9820`, `[::1]:9820`, `:9820` (every address); undefined if it is none of these. */
+export function parseListenAddress(text: string): ListenAddress | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65535) return undefined;
+  const host = match[1] ?? match[2] ?? "";
+  return { host: host === "" ? "::" : host, port };
 }
 
 function optionsPath(stateDir: string): string {

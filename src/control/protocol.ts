@@ -36,4 +36,5 @@ export type Reply =
   | { readonly kind: "status"; readonly status: DaemonStatus }
   | { readonly kind: "health"; readonly health: readonly RealServerHealth[] }
   | { readonly kind: "done"; readonly message: string }
-  | { readonly kind: "error"; readonly message: string };
+  /** `configuration`: the file is to blame, and the message holds one diagnostic a line. */
+  | { readonly kind: "error"; readonly message: string; readonly reason?: "configuration" };

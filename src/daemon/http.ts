@@ -2,29 +2,18 @@
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { ListenAddress } from "../control/daemon-options.ts";
 
-/** Content type of the Prometheus text format. */
-const prometheusText = "text/plain; version=0.0.4; charset=utf-8";
-
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** `127.0.0.1:9820`, `[::1]:9820`, `:9820` (every address); undefined if it is none of these. */
-export function parseListenAddress(text: string): ListenAddress | undefined {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]*)):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65535) return undefined;
-  const host = match[1] ?? match[2] ?? "";
-  return { host: host === "" ? "::" : host, port };
+export interface Page {
+  readonly contentType: string;
+  readonly body: string;
 }
 
 export class MetricsServer {
   readonly #server;
 
   /** `render` makes the page of this moment; what it throws becomes a 500. */
-  constructor(render: () => Promise<string>) {
+  constructor(render: () => Promise<Page>) {
     this.#server = createServer((request, response) => {
       void answer(render, request, response);
     });
@@ -53,7 +42,7 @@ export class MetricsServer {
 }
 
 async function answer(
-  render: () => Promise<string>,
+  render: () => Promise<Page>,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -63,7 +52,8 @@ async function answer(
   if (!readOnly) return send(response, 405, "only GET and HEAD\n");
   if (path === "/healthz") return send(response, 200, "ok\n");
   try {
-    send(response, 200, await render(), prometheusText);
+    const { contentType, body } = await render();
+    send(response, 200, body, contentType);
   } catch (cause) {
     // The scraper is told; a page that fails must not end the daemon.
     send(response, 500, `cannot make the metrics: ${(cause as Error).message}\n`);
