@@ -367,6 +367,16 @@ function constantsText(header: string): string {
   return lines.join("\n");
 }
 
+function tableText(structs: readonly string[]): string {
+  const rows = structs.map((name) => (camelCase(name) === name ? `${name},` : `${name}: ${camelCase(name)},`));
+  return `
+/** Every struct by its name in C. */
+export const layout = {
+  ${rows.join("\n")}
+} as const;
+`;
+}
+
 const heading = `/**
  * Generated from bpf/director.h and the BTF of its object by \`make generate\`; do not edit.
  *
@@ -415,13 +425,20 @@ function checkLength(value: { readonly length: number }, length: number): void {
 export function generateLayout(object: Buffer, header: string): string {
   const types = readBtf(elfSection(object, ".BTF"));
   const parts: string[] = [];
+  const structs: string[] = [];
   const missing: string[] = [];
   for (const match of header.matchAll(/^(struct|enum)[ \t]+(\w+)[ \t]*\{/gm)) {
     const [, keyword = "", name = ""] = match;
     const wanted = keyword === "struct" ? kind.STRUCT : kind.ENUM;
     const type = types.find((candidate) => candidate.kind === wanted && candidate.name === name);
-    if (type === undefined) missing.push(`${keyword} ${name}`);
-    else parts.push(keyword === "struct" ? structText(type, fieldsOf(types, type)) : enumText(type));
+    if (type === undefined) {
+      missing.push(`${keyword} ${name}`);
+    } else if (keyword === "struct") {
+      parts.push(structText(type, fieldsOf(types, type)));
+      structs.push(name);
+    } else {
+      parts.push(enumText(type));
+    }
   }
   if (missing.length > 0) {
     throw new LayoutError(
@@ -429,7 +446,7 @@ export function generateLayout(object: Buffer, header: string): string {
         "add it by value to a global variable of the BPF source (see scripts/generate-layout.ts)",
     );
   }
-  return [heading, constantsText(header), ...parts, footing].join("\n");
+  return [heading, constantsText(header), ...parts, tableText(structs), footing].join("\n");
 }
 
 async function main(): Promise<number> {

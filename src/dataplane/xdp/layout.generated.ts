@@ -1083,6 +1083,26 @@ export const controlRequest = {
   },
 } as const satisfies Codec<ControlRequest>;
 
+/** Every struct by its name in C. */
+export const layout = {
+  interface: interfaceStruct,
+  service_slot: serviceSlot,
+  service,
+  service_state: serviceState,
+  ring_segment: ringSegment,
+  real_server: realServer,
+  real_server_load: realServerLoad,
+  real_server_counters: realServerCounters,
+  connection_line: connectionLine,
+  connection_detail: connectionDetail,
+  fragment_key: fragmentKey,
+  fragment,
+  packet_counters: packetCounters,
+  settings,
+  sweep,
+  control_request: controlRequest,
+} as const;
+
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
