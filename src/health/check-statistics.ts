@@ -1,5 +1,4 @@
-import type { CheckResult } from "../model/health.ts";
-import type { CheckDurations } from "../report/snapshot.ts";
+import type { CheckDurations, CheckResult } from "../model/health.ts";
 
 /** Upper bounds of the duration buckets, seconds. */
 const bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;

@@ -1,8 +1,7 @@
 import type { ConfiguredRealServer, ConfiguredService } from "../model/config.ts";
-import type { CheckResult, RealServerHealth } from "../model/health.ts";
+import type { CheckDurations, CheckResult, RealServerHealth } from "../model/health.ts";
 import { printIdentity, realServerKey } from "../model/service.ts";
 import type { Native } from "../native.ts";
-import type { CheckDurations } from "../report/snapshot.ts";
 import { describeError, isOwnTrouble } from "./check.ts";
 import type { CheckSurroundings } from "./check.ts";
 import { checkKey, describeCheck } from "./checks.ts";

@@ -23,3 +23,14 @@ export interface RealServerHealth {
   readonly failureCount: number;
   readonly last?: { readonly at: Date; readonly result: CheckResult };
 }
+
+/** Distribution of the duration of checks of one kind, seconds; buckets are cumulative. */
+export interface CheckDurations {
+  readonly check: string;
+  /** Cumulative: checks that took `le` seconds or less, rising; the last, infinite bucket is `count`. */
+  readonly buckets: readonly { readonly le: number; readonly count: number }[];
+  readonly count: number;
+  readonly sum: number;
+  readonly good: number;
+  readonly bad: number;
+}

@@ -5,11 +5,11 @@
  */
 import { Registry } from "prom-client";
 import type { Metric } from "prom-client";
-import type { RealServerHealth } from "../model/health.ts";
+import type { CheckDurations, RealServerHealth } from "../model/health.ts";
 import { printIdentity, realServerKey } from "../model/service.ts";
 import type { RealServerStatistics, ServiceStatistics } from "../model/statistics.ts";
 import { sumPackets } from "./rates.ts";
-import type { CheckDurations, Snapshot } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
