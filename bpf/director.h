@@ -243,12 +243,12 @@ struct packet_counters {
 	__u64 pass_no_connection;
 	__u64 pass_source_address;
 	__u64 pass_option;
+	__u64 pass_fragment;
 	/* dropped */
 	__u64 drop_short_header;
 	__u64 drop_no_real_server;
 	__u64 drop_real_server_gone;
 	__u64 drop_unresolved;
-	__u64 drop_fragment;
 	__u64 drop_time_exceeded;	/* and the ICMP error was over its rate, or could not be made */
 	__u64 drop_too_big;
 	__u64 drop_rewrite;

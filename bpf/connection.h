@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Stage 3: the connection table. Lines of eight one-word slots, each line a
+ * cache line; a connection lies in the line that its hash names or in that
+ * line's neighbour. A packet of a live connection touches one line. The word
+ * holds a tag of the hash in place of the key; the whole tuple lies in
+ * connection_details, which only opening, closing and listing touch.
+ *
+ * No locks. A slot is claimed, changed and freed by compare-and-swap of its
+ * word, and whoever has swapped a word accounts for the difference.
+ *
+ * A live established connection is never evicted. Two tuples whose hashes
+ * agree in line and tag (about 2^-28 for each new connection, not to be
+ * provoked without the key) share a slot and thereby a real server.
+ */
+#ifndef CONNECTION_H
+#define CONNECTION_H
+
+#include "counters.h"
+#include "schedulers/tree.h"
+#include "tcp_state.h"
+
+/* An established connection's tick is written anew only when it is this old, in seconds. */
+#define REFRESH_ESTABLISHED 4
+#define CHANGE_TRIES 4
+/* Told apart from the services' own connections by its place in the hash. */
+#define TEMPLATE_OF (1U << 16)
+
+struct connection {
+	__u64 *slot;
+	__u64 word;
+	__u32 index;
+};
+
+static __always_inline __u32 word_tick(__u64 word)
+{
+	return word & SLOT_TICK_MASK;
+}
+
+static __always_inline __u32 word_state(__u64 word)
+{
+	return word >> SLOT_STATE_SHIFT & SLOT_STATE_MASK;
+}
+
+static __always_inline __u32 word_real_server(__u64 word)
+{
+	return word >> SLOT_REAL_SERVER_SHIFT & SLOT_REAL_SERVER_MASK;
+}
+
+/* Seconds since the slot's tick; the twelve bits wrap after 68 minutes. */
+static __always_inline __u32 word_age(__u64 word, __u32 tick)
+{
+	return (tick - word_tick(word)) & SLOT_TICK_MASK;
+}
+
+static __always_inline __u64 make_word(__u64 tag, __u32 real_server, __u32 state, __u32 tick)
+{
+	return tag << SLOT_TAG_SHIFT | (__u64)real_server << SLOT_REAL_SERVER_SHIFT |
+	       (__u64)state << SLOT_STATE_SHIFT | (tick & SLOT_TICK_MASK);
+}
+
+static __always_inline __u64 hash_tag(__u64 hash)
+{
+	__u64 tag = hash >> SLOT_TAG_SHIFT;
+
+	return tag ? tag : 1;
+}
+
+static __always_inline __u32 hash_line(__u64 hash)
+{
+	return hash & settings.line_mask;
+}
+
+/* A keyed mix of client, ports and service; IPv4 loses nothing, 64 bits to 64 bits. */
+static __always_inline __u64 connection_hash(const __be32 *source, __u32 ports, __u32 service,
+					     const bool ipv6)
+{
+	__u64 hash = (__u64)source[3] << 32 | ports;
+
+	if (ipv6) {
+		__u64 high = (__u64)source[0] << 32 | source[1];
+
+		high = (high ^ settings.key[2]) * settings.key[1];
+		high ^= high >> 32;
+		high = (high ^ source[2]) * settings.key[3];
+		hash ^= high ^ high >> 29;
+	}
+	hash = ((hash ^ settings.key[0]) + service * 0x9e3779b97f4a7c15ULL) * settings.key[1];
+	hash ^= hash >> 32;
+	hash = (hash ^ settings.key[2]) * settings.key[3];
+	return hash ^ hash >> 32;
+}
+
+static __always_inline bool find_in_line(__u32 line_index, __u64 tag, struct connection *found)
+{
+	struct connection_line *line = lookup(connections, line_index);
+	__u64 word, place;
+
+	if (!line)
+		return false;
+#pragma unroll
+	for (place = 0; place < SLOTS_PER_LINE; place++) {
+		word = *(volatile __u64 *)&line->slot[place];
+		if (word >> SLOT_TAG_SHIFT == tag)
+			goto found;
+	}
+	return false;
+found:
+	/*
+	 * The verifier would follow each of the eight places to the program's
+	 * end. Mixed with a value it cannot know they are one to it.
+	 */
+	place ^= word;
+	asm volatile("" : "+r"(place));
+	place = (place ^ word) & (SLOTS_PER_LINE - 1);
+	found->slot = &line->slot[place];
+	found->word = word;
+	found->index = line_index * SLOTS_PER_LINE + place;
+	return true;
+}
+
+static __always_inline bool connection_lookup(__u64 hash, struct connection *found)
+{
+	__u32 line = hash_line(hash);
+	__u64 tag = hash_tag(hash);
+
+	return find_in_line(line, tag, found) || find_in_line(line ^ 1, tag, found);
+}
+
+/* Adds to the counts of a real server, and tells the structures that schedulers keep. */
+__noinline int change_load(__u32 id, int active, int inactive)
+{
+	struct real_server *real_server = lookup(real_servers, id);
+	struct real_server_load *load = lookup(real_server_loads, id);
+	struct service_state *state;
+	struct service *service;
+
+	if (!real_server || !load)
+		return 0;
+	if (inactive)
+		__sync_fetch_and_add(&load->inactive, inactive);
+	service = lookup(services, real_server->service);
+	if (active) {
+		__u32 before = __sync_fetch_and_add(&load->active, active);
+		bool was_light = is_light(before, load->weight);
+		bool light = is_light(before + active, load->weight);
+
+		state = lookup(service_states, real_server->service);
+		if (state && was_light != light && real_server->flags & REAL_SERVER_AVAILABLE)
+			__sync_fetch_and_add(&state->light, light ? 1 : -1);
+	}
+	if (service && service->tree_leaves && real_server->flags & REAL_SERVER_AVAILABLE)
+		tree_update(service, id, real_server->leaf);
+	return 0;
+}
+
+/* Who has just freed a slot accounts for what was in it. */
+__noinline int account_close(__u32 index, __u64 word)
+{
+	struct connection_detail *detail = lookup(connection_details, index), *template;
+	__u32 id = word_real_server(word), state = word_state(word);
+
+	if (state == STATE_TEMPLATE) {
+		struct real_server_load *load = lookup(real_server_loads, id);
+
+		if (load)
+			__sync_fetch_and_add(&load->persistent, -1);
+		return 0;
+	}
+	change_load(id, state == STATE_ESTABLISHED ? -1 : 0, state == STATE_ESTABLISHED ? 0 : -1);
+	if (detail && detail->template) {
+		template = lookup(connection_details, detail->template - 1);
+		if (template)
+			__sync_fetch_and_add(&template->connections, -1);
+	}
+	return 0;
+}
+
+static __always_inline __u64 *slot_at(__u32 index)
+{
+	struct connection_line *line = lookup(connections, index / SLOTS_PER_LINE);
+
+	return line ? &line->slot[index % SLOTS_PER_LINE] : NULL;
+}
+
+/* Frees the slot if it still holds that word. */
+__noinline int close_slot(__u32 index, __u64 word)
+{
+	__u64 *slot = slot_at(index);
+
+	if (!slot || __sync_val_compare_and_swap(slot, word, 0) != word)
+		return 0;
+	account_close(index, word);
+	return 1;
+}
+
+/* A packet that changes the state; another CPU may be writing the tick meanwhile. */
+__noinline int change_state(__u32 index, __u64 word, __u32 flags, __u32 tick)
+{
+	__u64 *slot = slot_at(index);
+
+	if (!slot)
+		return 0;
+	for (int try = 0; try < CHANGE_TRIES; try++) {
+		__u32 state = word_state(word), next = tcp_next_state(state, flags);
+		__u64 seen, changed = make_word(word >> SLOT_TAG_SHIFT, word_real_server(word), next, tick);
+
+		seen = __sync_val_compare_and_swap(slot, word, changed);
+		if (seen == word) {
+			int active = (next == STATE_ESTABLISHED) - (state == STATE_ESTABLISHED);
+
+			if (active)
+				change_load(word_real_server(word), active, -active);
+			return 1;
+		}
+		if (seen >> SLOT_TAG_SHIFT != word >> SLOT_TAG_SHIFT)
+			return 0;
+		word = seen;
+	}
+	return 0;
+}
+
+/* Every packet of a live connection: state and time, written only when they moved on. */
+static __always_inline void connection_touch(const struct connection *connection,
+					     const struct packet *packet)
+{
+	__u32 tick = sweep.tick, state = word_state(connection->word);
+
+	if (next_state(packet, state) != state) {
+		change_state(connection->index, connection->word, packet->flags, tick);
+		return;
+	}
+	if (word_age(connection->word, tick) >= (state == STATE_ESTABLISHED ? REFRESH_ESTABLISHED : 1)) {
+		__u64 touched = (connection->word & ~SLOT_TICK_MASK) | (tick & SLOT_TICK_MASK);
+
+		__sync_val_compare_and_swap(connection->slot, connection->word, touched);
+	}
+}
+
+/*
+ * Whom a full pair of lines gives up: expired before closing before half open,
+ * the oldest of its kind first; 0: nobody. The rank's upper bits are the kind.
+ */
+#define VICTIM_HALF_OPEN 1
+#define VICTIM_CLOSING 2
+#define VICTIM_EXPIRED 3
+#define VICTIM_KIND_SHIFT 12
+
+static __always_inline __u32 victim_rank(__u64 word, __u32 tick)
+{
+	__u32 state = word_state(word), age = word_age(word, tick), kind;
+
+	if (state == STATE_TEMPLATE)
+		return 0;
+	if (age > settings.timeout[state])
+		kind = VICTIM_EXPIRED;
+	else if (state == STATE_ESTABLISHED || state == STATE_UDP)
+		return 0;
+	else if (state == STATE_SYN_RECV)
+		kind = VICTIM_HALF_OPEN;
+	else
+		kind = VICTIM_CLOSING;
+	return kind << VICTIM_KIND_SHIFT | age;
+}
+
+static __always_inline __u32 slot_of(__u64 hash, int place)
+{
+	__u32 line = hash_line(hash) ^ (place >= SLOTS_PER_LINE);
+
+	return line * SLOTS_PER_LINE + (place & (SLOTS_PER_LINE - 1));
+}
+
+/* Frees one slot of the two lines; its index + 1, or 0. */
+__noinline int evict(__u64 hash, __u32 tick)
+{
+	__u32 best = 0, best_index = 0;
+	__u64 best_word = 0;
+
+	for (int place = 0; place < 2 * SLOTS_PER_LINE; place++) {
+		__u32 index = slot_of(hash, place), rank;
+		__u64 *slot = slot_at(index), word;
+
+		if (!slot)
+			return 0;
+		word = *(volatile __u64 *)slot;
+		rank = word ? victim_rank(word, tick) : 0;
+		if (rank > best) {
+			best = rank;
+			best_index = index;
+			best_word = word;
+		}
+	}
+	if (!best || !close_slot(best_index, best_word))
+		return 0;
+	switch (best >> VICTIM_KIND_SHIFT) {
+	case VICTIM_EXPIRED:
+		count(COUNTER(victim_expired));
+		break;
+	case VICTIM_CLOSING:
+		count(COUNTER(victim_closing));
+		break;
+	default:
+		count(COUNTER(victim_half_open));
+	}
+	return best_index + 1;
+}
+
+/*
+ * Puts a word into a free slot of its two lines. Returns 1 + its index; 0: both
+ * are full of live connections; -1: another CPU has just opened the same one.
+ */
+static __always_inline int claim_slot(__u64 hash, __u64 word, __u32 tick)
+{
+	__u64 *slot, seen;
+	int evicted;
+
+	for (int place = 0; place < 2 * SLOTS_PER_LINE; place++) {
+		__u32 index = slot_of(hash, place);
+
+		slot = slot_at(index);
+		if (!slot)
+			return 0;
+		if (*(volatile __u64 *)slot)
+			continue;
+		seen = __sync_val_compare_and_swap(slot, 0, word);
+		if (!seen)
+			return index + 1;
+		if (seen >> SLOT_TAG_SHIFT == word >> SLOT_TAG_SHIFT)
+			return -1;
+	}
+	evicted = evict(hash, tick);
+	slot = evicted > 0 ? slot_at(evicted - 1) : NULL;
+	if (!slot || __sync_val_compare_and_swap(slot, 0, word))
+		return 0;
+	return evicted;
+}
+
+/* Where a template's client network lies, else the client itself. */
+static __always_inline void fill_client(struct connection_detail *detail,
+					const struct packet *packet, bool template)
+{
+	struct service *service = template ? lookup(services, packet->service) : NULL;
+
+	for (int i = 0; i < 4; i++)
+		detail->client[i] = packet->source[i];
+	if (service)
+		for (int i = 0; i < 4; i++)
+			detail->client[i] &= service->persistence_netmask[i];
+	detail->client_port = template ? 0 : packet->source_port;
+	detail->virtual_port = service ? service->port : packet->destination_port;
+}
+
+/*
+ * Opens a connection or a template and accounts for it; `template`: 1 + slot
+ * index of the one it came by, 0: none. Returns as claim_slot().
+ */
+__noinline int connection_open(const struct packet *packet, __u64 hash, __u32 id, __u32 state,
+			       __u32 template)
+{
+	__u32 tick = sweep.tick;
+	struct connection_detail *detail;
+	struct real_server_load *load;
+	int claimed;
+
+	if (!packet)
+		return 0;
+	claimed = claim_slot(hash, make_word(hash_tag(hash), id, state, tick), tick);
+	if (claimed <= 0)
+		return claimed;
+	detail = lookup(connection_details, claimed - 1);
+	if (detail) {
+		fill_client(detail, packet, state == STATE_TEMPLATE);
+		detail->template = template;
+		detail->connections = 0;
+		detail->used = tick;
+	}
+	if (state == STATE_TEMPLATE) {
+		load = lookup(real_server_loads, id);
+		if (load)
+			__sync_fetch_and_add(&load->persistent, 1);
+		return claimed;
+	}
+	if (template) {
+		detail = lookup(connection_details, template - 1);
+		if (detail)
+			__sync_fetch_and_add(&detail->connections, 1);
+	}
+	change_load(id, state == STATE_ESTABLISHED, state != STATE_ESTABLISHED);
+	count_connection(id);
+	count(COUNTER(opened));
+	return claimed;
+}
+
+/* Both lines hold live connections only: this packet may belong to an untracked one. */
+__noinline int lines_are_full(__u64 hash)
+{
+	for (int place = 0; place < 2 * SLOTS_PER_LINE; place++) {
+		__u64 *slot = slot_at(slot_of(hash, place));
+
+		if (!slot || !*(volatile __u64 *)slot)
+			return 0;
+	}
+	return 1;
+}
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What user space asks the program to do in the program's own terms, so that
+ * hashes, comparators and the timer exist only here. Run by BPF_PROG_TEST_RUN
+ * with a struct control_request as the packet; never attached.
+ */
+#ifndef CONTROL_H
+#define CONTROL_H
+
+#include "expiry.h"
+#include "service.h"
+
+#define ENOENT 2
+#define EBUSY 16
+#define EINVAL 22
+#define ENOSPC 28
+
+static __always_inline int start_sweep(void)
+{
+	struct sweeper *timer = lookup(sweeper, 0);
+	int error;
+
+	if (!timer)
+		return -EINVAL;
+	sweep.tick = bpf_ktime_get_ns() / NANOSECONDS;
+	error = bpf_timer_init(&timer->timer, &sweeper, CLOCK_MONOTONIC);
+	if (error && error != -EBUSY)
+		return error;
+	error = bpf_timer_set_callback(&timer->timer, sweep_timer);
+	if (error)
+		return error;
+	return bpf_timer_start(&timer->timer, SWEEP_INTERVAL_NS, 0);
+}
+
+/* A deleted slot is taken again; probing ends at a free one. */
+__noinline int put_service(const struct service_slot *wanted)
+{
+	if (!wanted)
+		return -EINVAL;
+	__u32 home = service_slot_home(wanted->address, wanted->port | (__u32)wanted->protocol << 16);
+	struct service_slot *place = NULL;
+
+	for (__u32 probe = 0; probe < SERVICE_PROBES; probe++) {
+		__u32 index = (home + probe) & (MAX_SERVICE_SLOTS - 1);
+		struct service_slot *slot = bpf_map_lookup_elem(&service_slots, &index);
+
+		if (!slot)
+			return -EINVAL;
+		if (slot->kind != SERVICE_SLOT_FREE && slot->kind != SERVICE_SLOT_DELETED &&
+		    service_slot_is(slot, wanted->address, wanted->port, wanted->protocol,
+				    wanted->kind)) {
+			slot->service = wanted->service;
+			return 0;
+		}
+		if (!place && (slot->kind == SERVICE_SLOT_FREE || slot->kind == SERVICE_SLOT_DELETED))
+			place = slot;
+		if (slot->kind == SERVICE_SLOT_FREE)
+			break;
+	}
+	if (!place)
+		return -ENOSPC;
+	/* The kind goes last: until then no packet sees the slot. */
+	__builtin_memcpy(place->address, wanted->address, sizeof(place->address));
+	place->port = wanted->port;
+	place->protocol = wanted->protocol;
+	place->service = wanted->service;
+	barrier();
+	*(volatile __u8 *)&place->kind = wanted->kind;
+	return 0;
+}
+
+__noinline int delete_service(const struct service_slot *wanted)
+{
+	if (!wanted)
+		return -EINVAL;
+	struct service_slot *slot = service_slot_find(wanted->address, wanted->port,
+						      wanted->protocol, wanted->kind);
+
+	if (!slot)
+		return -ENOENT;
+	slot->kind = SERVICE_SLOT_DELETED;
+	return 0;
+}
+
+struct tree_build {
+	__u32 service;
+	__u32 light;
+};
+
+/* Inner nodes from the last to the root, so that children come before their parents. */
+static long build_node(__u32 i, void *context)
+{
+	struct tree_build *build = context;
+	struct service *service = lookup(services, build->service);
+	__u32 *left, *right, *node, position;
+
+	if (!service || i + 1 >= service->tree_leaves)
+		return 1;
+	position = service->tree_leaves - 1 - i;
+	left = lookup(tree_nodes, service->tree + 2 * position);
+	right = lookup(tree_nodes, service->tree + 2 * position + 1);
+	node = lookup(tree_nodes, service->tree + position);
+	if (!left || !right || !node)
+		return 1;
+	*node = tree_winner(service->scheduler, *left, *right);
+	return 0;
+}
+
+static long count_light(__u32 i, void *context)
+{
+	struct tree_build *build = context;
+	struct service *service = lookup(services, build->service);
+	struct real_server_load *load;
+	__u32 *leaf;
+
+	if (!service || i >= service->tree_leaves)
+		return 1;
+	leaf = lookup(tree_nodes, service->tree + service->tree_leaves + i);
+	if (!leaf)
+		return 1;
+	load = *leaf ? lookup(real_server_loads, *leaf) : NULL;
+	if (load && is_light(load->active, load->weight))
+		build->light++;
+	return 0;
+}
+
+__noinline int build_tree(__u32 index)
+{
+	struct service_state *state = lookup(service_states, index);
+	struct service *service = lookup(services, index);
+	struct tree_build build = { .service = index };
+	__u32 *leaf, *root;
+
+	if (!state || !service)
+		return -EINVAL;
+	if (!service->tree_leaves)
+		return 0;
+	if (service->tree_leaves == 1) {
+		leaf = root = lookup(tree_nodes, service->tree + 1);
+		return leaf == root ? 0 : -EINVAL;
+	}
+	bpf_loop(service->tree_leaves, build_node, &build, 0);
+	bpf_loop(service->tree_leaves, count_light, &build, 0);
+	state->light = build.light;
+	return 0;
+}
+
+static __always_inline int control_operation(struct control_request *request)
+{
+	struct service_slot slot = request->slot;
+
+	switch (request->operation) {
+	case CONTROL_START_SWEEP:
+		return start_sweep();
+	case CONTROL_PUT_SERVICE:
+		return put_service(&slot);
+	case CONTROL_DELETE_SERVICE:
+		return delete_service(&slot);
+	case CONTROL_BUILD_TREE:
+		return build_tree(request->index);
+	case CONTROL_SWEEP:
+		sweep.tick = bpf_ktime_get_ns() / NANOSECONDS;
+		sweep.line = 0;
+		sweep.live_counting = 0;
+		sweep_lines(settings.line_mask + 1);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+#endif

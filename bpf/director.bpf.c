@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The director: every packet's way, from the stages in their order. A frame
+ * that is not for a virtual service, or that the stack should answer, is
+ * passed to the stack untouched.
+ */
+#include "director.h"
+#include "maps.h"
+#include "counters.h"
+#include "packet.h"
+#include "parse.h"
+#include "service.h"
+#include "connection.h"
+#include "expiry.h"
+#include "fragment.h"
+#include "schedule.h"
+#include "forward.h"
+#include "control.h"
+#include "layout.h"
+
+/* A live connection's SYN that opens a new one instead: its old state is over, or its real server gone. */
+static __always_inline bool is_over(const struct packet *packet, __u64 word,
+				    const struct real_server *real_server)
+{
+	__u32 state = word_state(word);
+
+	if (packet->protocol == IPPROTO_TCP) {
+		if ((packet->flags & (TCP_SYN | TCP_RST | HEADER_SHORT)) != TCP_SYN)
+			return false;
+		if (state == STATE_TIME_WAIT || state == STATE_CLOSE)
+			return true;
+	}
+	return !(real_server->flags & REAL_SERVER_AVAILABLE);
+}
+
+static __always_inline int forward_fragment(struct xdp_md *ctx, const struct packet *packet,
+					    const bool ipv6)
+{
+	__u32 id = fragment_lookup(packet);
+	struct real_server *real_server;
+
+	if (!id)
+		/* A fragment for the director itself, or whose first one has not come. */
+		return pass(COUNTER(pass_fragment));
+	real_server = lookup(real_servers, id);
+	if (!real_server)
+		return XDP_ABORTED;
+	return forward(ctx, packet, real_server, id, ipv6);
+}
+
+static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, const bool ipv6)
+{
+	struct connection connection = {};
+	struct real_server *real_server;
+	__u32 ports, id;
+	int result;
+
+	result = ipv6 ? parse_ipv6(ctx, packet) : parse_ipv4(ctx, packet);
+	if (result != GO_ON)
+		return result;
+	if (packet->fragment == FRAGMENT_LATER)
+		return forward_fragment(ctx, packet, ipv6);
+	packet->service = service_lookup(packet, ipv6);
+	if (!packet->service)
+		return pass(COUNTER(pass_not_service));
+	if (!ipv6) {
+		result = check_ipv4(ctx, packet);
+		if (result != GO_ON)
+			return result;
+	}
+
+	ports = (__u32)packet->source_port << 16 | packet->destination_port;
+	packet->hash = connection_hash(packet->source, ports, packet->service, ipv6);
+	if (connection_lookup(packet->hash, &connection)) {
+		id = word_real_server(connection.word);
+		real_server = lookup(real_servers, id);
+		if (real_server && real_server->service == packet->service &&
+		    !is_over(packet, connection.word, real_server)) {
+			if (real_server->flags & REAL_SERVER_AVAILABLE)
+				connection_touch(&connection, packet);
+			goto forward;
+		}
+		if (real_server && real_server->service != packet->service)
+			connection.word = 0;
+	} else {
+		connection.word = 0;
+	}
+	result = schedule(ctx, packet, connection.index, connection.word);
+	if (result <= 0)
+		return -result;
+	id = result;
+	real_server = lookup(real_servers, id);
+	if (!real_server)
+		return XDP_ABORTED;
+forward:
+	if (packet->fragment)
+		fragment_remember(packet, id);
+	return forward(ctx, packet, real_server, id, ipv6);
+}
+
+SEC("xdp")
+int director(struct xdp_md *ctx)
+{
+	struct packet packet = {};
+	__be16 type;
+	int result;
+
+	result = parse_ethernet(ctx, &packet, &type);
+	if (result != GO_ON)
+		return result;
+	if (type == bpf_htons(ETH_P_IP))
+		return direct(ctx, &packet, false);
+	if (type == bpf_htons(ETH_P_IPV6))
+		return direct(ctx, &packet, true);
+	return pass(COUNTER(pass_not_ip));
+}
+
+SEC("xdp")
+int control(struct xdp_md *ctx)
+{
+	struct control_request *request = (void *)(long)ctx->data;
+
+	if ((void *)(request + 1) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	request->result = control_operation(request);
+	return XDP_PASS;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

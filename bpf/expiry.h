@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The sweep: a timer that advances the tick and walks a slice of the table
+ * each time, so that connections expire and counts stay right with no daemon
+ * running. It goes over the whole table about once a second.
+ */
+#ifndef EXPIRY_H
+#define EXPIRY_H
+
+#include "connection.h"
+
+#define SWEEP_INTERVAL_NS (16 * 1000 * 1000ULL)
+#define SWEEP_ROUNDS 64		/* intervals to walk the whole table in */
+#define NANOSECONDS 1000000000ULL
+#ifndef CLOCK_MONOTONIC
+#define CLOCK_MONOTONIC 1
+#endif
+
+/* A template lives while connections that came by it do, and its time after its last use. */
+__noinline int template_expired(__u32 index, __u32 id, __u32 tick)
+{
+	struct connection_detail *detail = lookup(connection_details, index);
+	struct real_server *real_server = lookup(real_servers, id);
+	struct service *service;
+
+	if (!detail || !real_server)
+		return 0;
+	service = lookup(services, real_server->service);
+	if (!service)
+		return 0;
+	if (detail->connections)
+		return 0;
+	return !(real_server->flags & REAL_SERVER_AVAILABLE) ||
+	       tick - detail->used > service->persistence_timeout;
+}
+
+static __always_inline void sweep_slot(__u32 index, __u64 word, __u32 tick)
+{
+	__u32 state = word_state(word);
+
+	if (state == STATE_TEMPLATE ? !template_expired(index, word_real_server(word), tick) :
+				      word_age(word, tick) <= settings.timeout[state]) {
+		sweep.live_counting++;
+		sweep.counting_by_state[state]++;
+		return;
+	}
+	if (close_slot(index, word))
+		count(COUNTER(expired));
+}
+
+static long sweep_line(__u32 i, void *context)
+{
+	__u32 first = *(__u32 *)context, tick = sweep.tick;
+	__u32 index = (first + i) & settings.line_mask;
+	struct connection_line *line = bpf_map_lookup_elem(&connections, &index);
+
+	if (!line)
+		return 1;
+	for (int i = 0; i < SLOTS_PER_LINE; i++) {
+		__u64 word = *(volatile __u64 *)&line->slot[i];
+
+		if (word)
+			sweep_slot(index * SLOTS_PER_LINE + i, word, tick);
+	}
+	return 0;
+}
+
+static __always_inline void sweep_pass_done(void)
+{
+	sweep.live = sweep.live_counting;
+	sweep.live_counting = 0;
+	for (int i = 0; i < STATE_COUNT; i++) {
+		sweep.live_by_state[i] = sweep.counting_by_state[i];
+		sweep.counting_by_state[i] = 0;
+	}
+	sweep.passes++;
+}
+
+static __always_inline void sweep_lines(__u32 lines)
+{
+	__u32 first = sweep.line & settings.line_mask;
+
+	bpf_loop(lines, sweep_line, &first, 0);
+	if (first + lines > settings.line_mask)
+		sweep_pass_done();
+	sweep.line = first + lines & settings.line_mask;
+}
+
+static int sweep_timer(void *map, int *key, struct sweeper *sweeper)
+{
+	__u64 start = bpf_ktime_get_ns();
+	__u32 lines = (settings.line_mask + 1) / SWEEP_ROUNDS;
+
+	sweep.tick = start / NANOSECONDS;
+	sweep_lines(lines ? lines : 1);
+	sweep.rounds++;
+	sweep.nanoseconds += bpf_ktime_get_ns() - start;
+	bpf_timer_start(&sweeper->timer, SWEEP_INTERVAL_NS, 0);
+	return 0;
+}
+
+#endif

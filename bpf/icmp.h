@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * ICMP errors that the director sends in the virtual address's name, as the
+ * kernel's icmp_send() and icmp6_send() build them: IPv4 quotes up to 576
+ * bytes in all, IPv6 up to 1280. Rate limited per CPU and second.
+ */
+#ifndef ICMP_H
+#define ICMP_H
+
+#include <linux/icmpv6.h>
+
+#include "parse.h"
+
+/* linux/icmp.h would bring in the C library's sockets. */
+#define ICMP_DEST_UNREACH 3
+#define ICMP_PORT_UNREACH 3
+#define ICMP_FRAG_NEEDED 4
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_EXC_TTL 0
+
+struct icmp_header {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__be32 word;
+};
+
+#define ICMPV4_ROOM (576 - sizeof(struct iphdr) - sizeof(struct icmp_header))
+#define ICMPV6_ROOM (1280 - sizeof(struct ipv6hdr) - sizeof(struct icmp6hdr))
+#define ICMP_TOS_PRECEDENCE 0xc0
+#define ICMP_HOP_LIMIT 64
+#define CHECKSUM_BLOCK 512
+
+enum icmp_error {
+	ICMP_ERROR_PORT_UNREACHABLE,
+	ICMP_ERROR_TIME_EXCEEDED,
+	ICMP_ERROR_TOO_BIG,
+};
+
+static __always_inline __u16 fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+static __always_inline bool icmp_allowed(struct scratch *scratch)
+{
+	if (scratch->tick != sweep.tick) {
+		scratch->tick = sweep.tick;
+		scratch->icmp_sent = 0;
+	}
+	return scratch->icmp_sent++ < settings.icmp_per_second;
+}
+
+/* Sum over the quoted bytes, which are copied into the scratch and padded with zeroes. */
+static __always_inline __s64 sum_quote(struct xdp_md *ctx, struct scratch *scratch, __u32 offset,
+				       __u32 length)
+{
+	__s64 sum = 0;
+
+	if (length < 1 || length > ICMP_QUOTE_MAX)
+		return -1;
+	/* volatile: clang would make it a call of memset, which BPF has not. */
+	for (int i = 0; i < 3 * CHECKSUM_BLOCK / 8; i++)
+		((volatile __u64 *)scratch->quote)[i] = 0;
+	if (bpf_xdp_load_bytes(ctx, offset, scratch->quote, length))
+		return -1;
+	for (int block = 0; block < 3; block++) {
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)(scratch->quote + block * CHECKSUM_BLOCK),
+				    CHECKSUM_BLOCK, sum);
+		if (sum < 0)
+			return -1;
+	}
+	return sum;
+}
+
+static __always_inline void write_ipv4_error(struct iphdr *ip, const struct packet *packet,
+					     __u32 quoted, __u8 tos, __u16 identification,
+					     __u8 type, __u8 code, __be32 word, __s64 quote_sum)
+{
+	struct icmp_header *icmp = (void *)(ip + 1);
+	__u64 sum = 0;
+	__u32 i;
+
+	*(__be16 *)ip = bpf_htons(0x4500 | (tos & 0x1e) | ICMP_TOS_PRECEDENCE);
+	ip->tot_len = bpf_htons(sizeof(*ip) + sizeof(*icmp) + quoted);
+	ip->id = identification;
+	ip->frag_off = 0;
+	ip->ttl = ICMP_HOP_LIMIT;
+	ip->protocol = IPPROTO_ICMP;
+	ip->check = 0;
+	ip->saddr = packet->destination[3];
+	ip->daddr = packet->source[3];
+	for (i = 0; i < 5; i++)
+		sum += ((__u32 *)ip)[i];
+	ip->check = fold(sum);
+	icmp->type = type;
+	icmp->code = code;
+	icmp->checksum = 0;
+	icmp->word = word;
+	icmp->checksum = fold((__u64)quote_sum + *(__u32 *)icmp + icmp->word);
+}
+
+static __always_inline void write_ipv6_error(struct ipv6hdr *ip, const struct packet *packet,
+					     __u32 quoted, __u8 type, __u8 code, __be32 word,
+					     __s64 quote_sum)
+{
+	struct icmp6hdr *icmp = (void *)(ip + 1);
+	__u32 length = sizeof(*icmp) + quoted;
+	__u64 sum = (__u64)quote_sum;
+
+	*(__be32 *)ip = bpf_htonl(0x60000000);
+	ip->payload_len = bpf_htons(length);
+	ip->nexthdr = IPPROTO_ICMPV6;
+	ip->hop_limit = ICMP_HOP_LIMIT;
+	__builtin_memcpy(&ip->saddr, packet->destination, 16);
+	__builtin_memcpy(&ip->daddr, packet->source, 16);
+	icmp->icmp6_type = type;
+	icmp->icmp6_code = code;
+	icmp->icmp6_cksum = 0;
+	icmp->icmp6_dataun.un_data32[0] = word;
+	for (int i = 0; i < 4; i++)
+		sum += (__u64)packet->source[i] + packet->destination[i];
+	sum += bpf_htonl(length) + bpf_htonl(IPPROTO_ICMPV6);
+	sum += *(__u32 *)icmp + icmp->icmp6_dataun.un_data32[0];
+	icmp->icmp6_cksum = fold(sum);
+}
+
+/*
+ * Turns the packet into an ICMP error to its sender; `mtu` in bytes only for
+ * too-big. Returns XDP_TX, or XDP_DROP when over the rate or not possible.
+ * Nothing is counted here.
+ */
+__noinline int icmp_error(struct xdp_md *ctx, const struct packet *packet,
+				 enum icmp_error error, __u32 mtu)
+{
+	if (!packet)
+		return XDP_ABORTED;
+	bool ipv6 = packet->family == FAMILY_IPV6;
+	__u32 l2_length = link_length(packet), room = ipv6 ? ICMPV6_ROOM : ICMPV4_ROOM;
+	__u32 header = ipv6 ? sizeof(struct ipv6hdr) + sizeof(struct icmp6hdr) :
+			      sizeof(struct iphdr) + sizeof(struct icmp_header);
+	__u32 quoted = packet->bytes < room ? packet->bytes : room;
+	struct scratch *scratch = lookup(scratches, 0);
+	struct ethernet_header *ethernet, saved;
+	void *data, *data_end;
+	__be16 tags[4] = {};
+	__u32 type, code;
+	long frame;
+	__be32 word = 0;
+	__s64 sum;
+	__u8 tos = 0;
+
+	if (!scratch || !icmp_allowed(scratch))
+		return XDP_DROP;
+	sum = sum_quote(ctx, scratch, l2_length, quoted);
+	if (sum < 0)
+		return XDP_DROP;
+	data = (void *)(long)ctx->data;
+	data_end = (void *)(long)ctx->data_end;
+	if (data + sizeof(saved) + sizeof(struct iphdr) > data_end)
+		return XDP_DROP;
+	saved = *(struct ethernet_header *)data;
+	if (l2_length > ETH_HLEN && bpf_xdp_load_bytes(ctx, ETH_HLEN, tags, 8))
+		return XDP_DROP;
+	tos = scratch->quote[1];
+	frame = data_end - data;
+	/* Else clang 14 subtracts the pointers in 32 bits: "32-bit pointer arithmetic prohibited". */
+	asm volatile("" : "+r"(frame));
+	if (bpf_xdp_adjust_tail(ctx, (long)(l2_length + quoted) - frame) ||
+	    bpf_xdp_adjust_head(ctx, -(int)header))
+		return XDP_DROP;
+	data = (void *)(long)ctx->data;
+	data_end = (void *)(long)ctx->data_end;
+	ethernet = data;
+	if (l2_length != ETH_HLEN && l2_length != ETH_HLEN + 4 && l2_length != ETH_HLEN + 8)
+		return XDP_DROP;
+	if (data + ETH_HLEN + 8 > data_end)
+		return XDP_DROP;
+	for (int i = 0; i < 3; i++) {
+		ethernet->destination[i] = saved.source[i];
+		ethernet->source[i] = saved.destination[i];
+	}
+	ethernet->type = saved.type;
+	if (l2_length > ETH_HLEN)
+		__builtin_memcpy(data + ETH_HLEN, tags, 8);
+	if (ipv6) {
+		if (data + l2_length + sizeof(struct ipv6hdr) + sizeof(struct icmp6hdr) > data_end)
+			return XDP_DROP;
+		type = error == ICMP_ERROR_PORT_UNREACHABLE ? ICMPV6_DEST_UNREACH :
+		       error == ICMP_ERROR_TIME_EXCEEDED    ? ICMPV6_TIME_EXCEED :
+							      ICMPV6_PKT_TOOBIG;
+		code = error == ICMP_ERROR_PORT_UNREACHABLE ? ICMPV6_PORT_UNREACH : 0;
+		if (error == ICMP_ERROR_TOO_BIG)
+			word = bpf_htonl(mtu);
+		write_ipv6_error(data + l2_length, packet, quoted, type, code, word, sum);
+	} else {
+		if (data + l2_length + sizeof(struct iphdr) + sizeof(struct icmp_header) > data_end)
+			return XDP_DROP;
+		type = error == ICMP_ERROR_TIME_EXCEEDED ? ICMP_TIME_EXCEEDED : ICMP_DEST_UNREACH;
+		code = error == ICMP_ERROR_PORT_UNREACHABLE ? ICMP_PORT_UNREACH :
+		       error == ICMP_ERROR_TOO_BIG	    ? ICMP_FRAG_NEEDED :
+							      ICMP_EXC_TTL;
+		if (error == ICMP_ERROR_TOO_BIG)
+			word = bpf_htonl(mtu & 0xffff);
+		write_ipv4_error(data + l2_length, packet, quoted, tos,
+				 scratch->icmp_sent * 40503, type, code, word, sum);
+	}
+	return XDP_TX;
+}
+
+#endif

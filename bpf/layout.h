@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Types of director.h that no map holds. clang writes into BTF only what a
+ * map or a variable refers to, and the layout for user space is made from it
+ * (scripts/generate-layout.ts); nothing reads this word.
+ */
+#ifndef LAYOUT_H
+#define LAYOUT_H
+
+#include "director.h"
+
+const volatile union {
+	enum connection_state connection_state;
+	enum scheduler scheduler;
+	enum forwarding_method forwarding_method;
+	enum address_family address_family;
+	enum service_slot_kind service_slot_kind;
+	enum service_flag service_flag;
+	enum real_server_flag real_server_flag;
+	enum control_operation control_operation;
+	struct control_request control_request;
+} layout_types;
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every map, in the order in which a packet meets them. Sizes marked "set
+ * before load" are the smallest that work. Array maps are not a call: the
+ * verifier inlines their lookup. BPF_F_MMAPABLE also aligns the values to a
+ * page, so that a 64-byte value is exactly one cache line.
+ */
+#ifndef MAPS_H
+#define MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "director.h"
+
+struct settings settings SEC(".data.settings") = { .layout_version = LAYOUT_VERSION };
+struct sweep sweep SEC(".data.sweep") = {};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_INTERFACES);
+	__type(key, __u32);
+	__type(value, struct interface);
+} interfaces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_SERVICE_SLOTS);
+	__type(key, __u32);
+	__type(value, struct service_slot);
+} service_slots SEC(".maps");
+
+/* Set before load: a power of two of lines, settings.line_mask + 1. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct connection_line);
+} connections SEC(".maps");
+
+/* Set before load: SLOTS_PER_LINE times the lines. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2 * SLOTS_PER_LINE);
+	__type(key, __u32);
+	__type(value, struct connection_detail);
+} connection_details SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_REAL_SERVERS);
+	__type(key, __u32);
+	__type(value, struct real_server);
+} real_servers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_REAL_SERVERS);
+	__type(key, __u32);
+	__type(value, struct real_server_counters);
+} real_server_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(max_entries, MAX_INTERFACES);
+	__type(key, __u32);
+	__type(value, struct bpf_devmap_val);
+} redirect_ports SEC(".maps");
+
+/* What follows only new connections meet. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_SERVICES);
+	__type(key, __u32);
+	__type(value, struct service);
+} services SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_SERVICES);
+	__type(key, __u32);
+	__type(value, struct service_state);
+} service_states SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_REAL_SERVERS);
+	__type(key, __u32);
+	__type(value, struct real_server_load);
+} real_server_loads SEC(".maps");
+
+/* Set before load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ring_segment);
+} ring_segments SEC(".maps");
+
+/* Set before load. Real-server ids. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} ring_members SEC(".maps");
+
+/* Set before load. Real-server ids. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} tree_nodes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment);
+} fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet_counters);
+} packet_counters SEC(".maps");
+
+struct sweeper {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sweeper);
+} sweeper SEC(".maps");
+
+/* Room to build an ICMP error's checksum in, and its rate limit. */
+#define ICMP_QUOTE_MAX 1232
+
+struct scratch {
+	__u32 tick;
+	__u32 icmp_sent;	/* in this tick */
+	__u8 quote[ICMP_QUOTE_MAX + 304] __attribute__((aligned(8))); /* three blocks of 512 bytes */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+#define lookup(map, index)                                  \
+	({                                                  \
+		__u32 index_ = (index);                     \
+		bpf_map_lookup_elem(&(map), &index_);       \
+	})
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Persistence templates, as ip_vs_sched_persist() of the kernel's
+ * ip_vs_core.c: the client's network goes to the real server it went to, also
+ * when that one's weight is 0, until the template expires or the real server
+ * is taken away.
+ */
+#ifndef PERSISTENCE_H
+#define PERSISTENCE_H
+
+#include "connection.h"
+#include "schedulers/lblc.h"
+#include "schedulers/ring.h"
+
+static __always_inline __u32 scheduler_choose(const struct service *service, __u32 service_index)
+{
+	struct service_state *state = lookup(service_states, service_index);
+
+	if (!state)
+		return 0;
+	switch (service->scheduler) {
+	case SCHEDULER_RR:
+	case SCHEDULER_WRR:
+		return ring_choose(service, state);
+	case SCHEDULER_LBLC:
+		return lblc_choose(service, service_index, state);
+	default:
+		return tree_choose(service);
+	}
+}
+
+struct choice {
+	__u32 real_server;	/* 0: none */
+	__u32 template;		/* 1 + slot index of the template, 0: none */
+};
+
+static __always_inline bool is_member(__u32 id, __u32 service_index)
+{
+	struct real_server *real_server = lookup(real_servers, id);
+
+	return real_server && real_server->service == service_index &&
+	       real_server->flags & REAL_SERVER_AVAILABLE;
+}
+
+__noinline int persistent_choose(const struct packet *packet, struct choice *choice)
+{
+	if (!packet || !choice)
+		return 0;
+	struct service *service = lookup(services, packet->service);
+	__be32 network[4];
+	__u64 hash;
+	struct connection found = {};
+	int template;
+
+	if (!service)
+		return 0;
+	for (int i = 0; i < 4; i++)
+		network[i] = packet->source[i] & service->persistence_netmask[i];
+	/* One hash for both families: the upper words of IPv4 are 0. */
+	hash = connection_hash(network, 0, packet->service | TEMPLATE_OF, true);
+	if (connection_lookup(hash, &found)) {
+		__u32 id = word_real_server(found.word);
+		struct connection_detail *detail = lookup(connection_details, found.index);
+
+		if (word_state(found.word) == STATE_TEMPLATE && is_member(id, packet->service)) {
+			if (detail)
+				detail->used = sweep.tick;
+			choice->real_server = id;
+			choice->template = found.index + 1;
+			return 0;
+		}
+		/* Its real server is gone: the template goes, whoever still counts on it. */
+		close_slot(found.index, found.word);
+	}
+	choice->real_server = scheduler_choose(service, packet->service);
+	if (!choice->real_server)
+		return 0;
+	template = connection_open(packet, hash, choice->real_server, STATE_TEMPLATE, 0);
+	choice->template = template > 0 ? template : 0;
+	return 0;
+}
+
+#endif

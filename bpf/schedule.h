@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Stage 4: no connection yet. Decides whether the packet may open one, chooses
+ * a real server by template or scheduler, and opens the connection. Leaves a
+ * real-server id behind, or an XDP action.
+ */
+#ifndef SCHEDULE_H
+#define SCHEDULE_H
+
+#include "icmp.h"
+#include "persistence.h"
+#include "service.h"
+
+/* schedule() and forward() return a real-server id above 0, or an action as -action. */
+#define ACTION(action) (-(action))
+
+/* Addresses that the stack refuses as a source, ip_route_input_slow() of net/ipv4/route.c. */
+static __always_inline bool source_allowed(const struct packet *packet)
+{
+	__u32 first = packet->source[3] & 0xff;
+
+	if (packet->family == FAMILY_IPV6) {
+		if ((packet->source[0] & 0xff) == 0xff)
+			return false;
+		return packet->source[0] || packet->source[1] || packet->source[2] ||
+		       packet->source[3] != bpf_htonl(1);
+	}
+	if (!packet->source[3] || first == 127 || (first & 0xf0) == 224 || !~packet->source[3])
+		return false;
+	return !is_own_address(packet);
+}
+
+static __always_inline int refuse(struct xdp_md *ctx, const struct packet *packet)
+{
+	int action = icmp_error(ctx, packet, ICMP_ERROR_PORT_UNREACHABLE, 0);
+
+	count(action == XDP_TX ? COUNTER(icmp_unreachable) : COUNTER(drop_no_real_server));
+	return ACTION(action);
+}
+
+/* A word that is not 0 is that of a slot whose connection ends with this one's opening. */
+__noinline int schedule(struct xdp_md *ctx, const struct packet *packet, __u32 replaced_index,
+			__u64 replaced_word)
+{
+	if (!packet)
+		return ACTION(XDP_ABORTED);
+	bool tcp = packet->protocol == IPPROTO_TCP;
+	struct service *service = lookup(services, packet->service);
+	struct choice choice = {};
+	int opened;
+
+	if (!service)
+		return ACTION(pass(COUNTER(pass_not_service)));
+	if (packet->flags & HEADER_SHORT)
+		return ACTION(drop(COUNTER(drop_short_header)));
+	if (tcp && (packet->flags & TCP_RST || !(packet->flags & TCP_SYN))) {
+		if (packet->flags & TCP_RST || !lines_are_full(packet->hash))
+			return ACTION(pass(COUNTER(pass_no_connection)));
+		choice.real_server = spread_choose(service, packet->hash);
+		if (!choice.real_server)
+			return ACTION(pass(COUNTER(pass_no_connection)));
+		count(COUNTER(forward_untracked));
+		return choice.real_server;
+	}
+	if (!source_allowed(packet))
+		return ACTION(pass(COUNTER(pass_source_address)));
+
+	if (service->persistence_timeout)
+		persistent_choose(packet, &choice);
+	else
+		choice.real_server = scheduler_choose(service, packet->service);
+	if (!choice.real_server)
+		return refuse(ctx, packet);
+
+	if (replaced_word)
+		close_slot(replaced_index, replaced_word);
+	opened = connection_open(packet, packet->hash, choice.real_server,
+				 tcp ? STATE_SYN_RECV : STATE_UDP, choice.template);
+	if (!opened) {
+		/* No slot to be had: what every later packet of it will get as well. */
+		count(COUNTER(forward_untracked));
+		opened = spread_choose(service, packet->hash);
+		return opened ? opened : choice.real_server;
+	}
+	if (opened < 0) {
+		struct connection winner = {};
+
+		if (connection_lookup(packet->hash, &winner))
+			return word_real_server(winner.word);
+	}
+	return choice.real_server;
+}
+
+#endif
