@@ -108,6 +108,8 @@ export interface CurlResult {
   readonly body: string;
   /** The name of the host that answered, of its `X-Server` header: `http1`, `director`; empty if none. */
   readonly server: string;
+  /** The client's address as that host saw it. */
+  readonly client: string;
   /** curl's exit status and words; 0 and empty if it went well. */
   readonly code: number;
   readonly error: string;
@@ -364,16 +366,17 @@ export class Lab {
       String(timeoutS),
       ...(from === undefined ? [] : ["--interface", bare(from)]),
       "--write-out",
-      `${marker}%{http_code} %header{x-server}`,
+      `${marker}%{http_code} %header{x-server} %header{x-client}`,
       ...args,
       target,
     ]);
     const at = result.stdout.lastIndexOf(marker);
-    const [status = "0", server = ""] = result.stdout.slice(at + marker.length).split(" ");
+    const [status = "0", server = "", client = ""] = result.stdout.slice(at + marker.length).split(" ");
     return {
       status: Number(status),
       body: at < 0 ? "" : result.stdout.slice(0, at),
-      server: server.trim(),
+      server,
+      client: client.trim(),
       code: result.code,
       error: result.stderr.trim(),
     };
@@ -608,6 +611,7 @@ http {
   uwsgi_temp_path ${home}/uwsgi;
   scgi_temp_path ${home}/scgi;
   add_header X-Server ${host} always;
+  add_header X-Client $remote_addr always;
   server {
     listen 80 backlog=4096;
     listen [::]:80 backlog=4096;
@@ -657,7 +661,7 @@ export async function execute(command: readonly string[], timeoutMs = 60_000): P
         if (error === null) resolve({ code: 0, stdout, stderr });
         else if (typeof error.code === "number") resolve({ code: error.code, stdout, stderr });
         else if (error.killed === true) resolve({ code: -1, stdout, stderr: `${stderr}no end within ${timeoutMs} ms` });
-        else reject(error);
+        else reject(new Error(`${command.join(" ")}: ${error.message}`, { cause: error }));
       },
     );
   });
