@@ -1,8 +1,8 @@
 /** Text for a terminal, in the forms that users of ipvsadm know. */
 import type { Health, RealServerHealth } from "../model/health.ts";
 import { printEndpoint, printIdentity, realServerKey } from "../model/service.ts";
-import type { ForwardingMethod, RealServer, ServiceIdentity, VirtualService } from "../model/service.ts";
-import type { Connection, PlaneStatistics, ServiceStatistics } from "../model/statistics.ts";
+import type { ForwardingMethod, ServiceIdentity, VirtualService } from "../model/service.ts";
+import type { Connection, PlaneStatistics, RealServerStatistics, ServiceStatistics } from "../model/statistics.ts";
 import { sumPackets } from "./rates.ts";
 import type { Rate, Rates } from "./rates.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -10,7 +10,7 @@ import type { Snapshot } from "./snapshot.ts";
 export interface StatisticsTableOptions {
   /** Numbers in full; otherwise shortened as ipvsadm does. */
   readonly exact: boolean;
-  /** Adds the next hop of each real server. */
+  /** Adds the next hop of each real server; that one is not resolved is told without asking. */
   readonly nextHops: boolean;
   /** Shows these in place of totals. */
   readonly rates?: Rates;
@@ -164,7 +164,7 @@ function rowsOfService(entry: ServiceStatistics, options: StatisticsTableOptions
     },
     ...entry.realServers.map((realServer): Row => ({
       name: `  -> ${realServerKey(realServer.realServer)}`,
-      forward: forwardName(realServer.realServer),
+      forward: forwardName(realServer),
       weight: `${realServer.realServer.weight}`,
       numbers: [
         `${realServer.active}`,
@@ -174,7 +174,7 @@ function rowsOfService(entry: ServiceStatistics, options: StatisticsTableOptions
           options.exact,
         ),
       ],
-      nextHop: options.nextHops ? realServer.nextHop : "",
+      nextHop: options.nextHops || realServer.nextHop.startsWith("unresolved") ? realServer.nextHop : "",
     })),
   ];
 }
@@ -205,13 +205,9 @@ function printNetmask(identity: ServiceIdentity, prefix: number): string {
   return [0, 8, 16, 24].map((bit) => 256 - 2 ** (8 - Math.min(8, Math.max(0, prefix - bit)))).join(".");
 }
 
-/** A gate server on this machine is `Local`, as in ipvsadm. */
-function forwardName(realServer: RealServer): string {
-  return isLoopback(realServer.address) ? "Local" : forwardNames[realServer.method];
-}
-
-function isLoopback(address: string): boolean {
-  return address.startsWith("127.") || address === "::1";
+/** A server on this machine is `Local`, as in ipvsadm. */
+function forwardName({ realServer, nextHop }: RealServerStatistics): string {
+  return nextHop === "local" ? "Local" : forwardNames[realServer.method];
 }
 
 function counters(

@@ -61,7 +61,8 @@ const plane: PlaneStatistics = {
       plane: "xdp",
       realServers: [
         statistics(realServer("192.168.200.102", 80), 1_234n, 99_999_999n, 123_456_789_012n),
-        statistics(realServer("192.168.200.103", 80, 0), 0n, 0n, 0n),
+        { ...statistics(realServer("192.168.200.103", 80, 0), 0n, 0n, 0n), nextHop: "unresolved" },
+        { ...statistics(realServer("127.0.0.1", 80), 0n, 0n, 0n), nextHop: "local" },
       ],
       connections: 1_234n,
       packets: 99_999_999n,

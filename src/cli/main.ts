@@ -1,0 +1,54 @@
+/** Entry of the command `xlb`: runs one command, prints what went wrong, sets the exit status. */
+import { CommanderError } from "commander";
+import { exitCodes, Failure } from "./failure.ts";
+import { createProgram } from "./program.ts";
+
+/** Runs the command line and returns the exit status, or undefined if the command has set `process.exitCode`. */
+async function run(argv: readonly string[]): Promise<number | undefined> {
+  const program = createProgram();
+  try {
+    await program.parseAsync(argv);
+    return undefined;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Help and version end here too; commander has printed everything already.
+      return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+    }
+    if (isBrokenPipe(error)) return exitCodes.ok;
+    if (error instanceof Failure) {
+      process.stderr.write(`xlb: ${error.message}\n`);
+      return error.exitCode;
+    }
+    const { NotRunningError } = await import("../control/client.ts");
+    if (error instanceof NotRunningError) {
+      process.stderr.write(`xlb: ${error.message}\n`);
+      return exitCodes.notRunning;
+    }
+    process.stderr.write(`xlb: ${explain(error)}\n`);
+    return exitCodes.failure;
+  }
+}
+
+/** An unforeseen error in one line with its causes; the stack too when `XLB_DEBUG` is set. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (process.env["XLB_DEBUG"]) return error.stack ?? error.message;
+  return error.cause === undefined ? error.message : `${error.message}: ${explain(error.cause)}`;
+}
+
+/** `xlb stats | head`: the reader has what it wants, which is no failure. */
+function isBrokenPipe(error: unknown): boolean {
+  const { code, syscall } = error as Partial<NodeJS.ErrnoException>;
+  return code === "EPIPE" && syscall === "write";
+}
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (isBrokenPipe(error)) process.exit(exitCodes.ok);
+  throw error;
+});
+process.stderr.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+
+const exitCode = await run(process.argv);
+if (exitCode !== undefined) process.exitCode = exitCode;
