@@ -11,7 +11,7 @@ Q := $(if $(V),,@)
 # The folder of Node's own headers; asked for only when the addon is compiled.
 NODE_INCLUDE = $(shell node -p "require('path').resolve(process.execPath,'../../include/node')")
 MULTIARCH = $(shell $(CC) -print-multiarch)
-BPF_CFLAGS = -target bpf -mcpu=v3 -O2 -g -Wall -Werror -idirafter /usr/include/$(MULTIARCH)
+BPF_CFLAGS = -target bpf -mcpu=v3 -O2 -g -Wall -Werror -Ibpf -idirafter /usr/include/$(MULTIARCH)
 
 typescript_sources := $(shell find src test scripts bench demo -name '*.ts' 2>/dev/null)
 c_sources := $(shell find bpf native test -name '*.[ch]' 2>/dev/null)
@@ -49,10 +49,20 @@ node_modules/.package-lock.json: package.json package-lock.json | build-packages
 	$(Q)npm ci --no-fund --no-audit --loglevel=error
 	$(Q)touch $@
 
-# Programs of the tests: build/test-bpf/NAME.bpf.o from test/support/NAME.bpf.c.
-test_programs := $(patsubst test/support/%.bpf.c,build/test-bpf/%.bpf.o,$(wildcard test/support/*.bpf.c))
+# What the data path's header declares, for TypeScript; committed, and `make check` fails when it differs.
+generate: bpf build/scripts/generate-layout.js ## write src/dataplane/xdp/layout.generated.ts from the data path's types
+	$(Q)node build/scripts/generate-layout.js
+# Compiled by itself, because the rest may not compile until the layout is there.
+build/scripts/generate-layout.js: scripts/generate-layout.ts node_modules/.package-lock.json
+	$(Q)npx tsc --ignoreConfig --noCheck --target es2023 --module nodenext --rootDir . --outDir build $<
+	$(Q)touch $@
+
+# Programs of the tests: build/test-bpf/NAME.bpf.o from NAME.bpf.c in test/support or test/native.
+test_program = build/test-bpf/$(notdir $(1:.c=.o))
+test_programs := $(foreach source,$(wildcard test/support/*.bpf.c test/native/*.bpf.c),$(call test_program,$(source)))
 test-bpf: $(test_programs)
-build/test-bpf/%.bpf.o: test/support/%.bpf.c | build-packages
+vpath %.bpf.c test/support test/native
+build/test-bpf/%.bpf.o: %.bpf.c | build-packages
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
@@ -89,6 +99,7 @@ check: all check-packages ## format, lint, types, generated files, unit tests
 	$(Q)npx prettier --check --log-level warn '**/*.ts' '*.js'
 	$(Q)clang-format --dry-run -Werror $(c_sources)
 	$(Q)npx eslint .
+	$(Q)node build/scripts/generate-layout.js --check
 	$(Q)$(call run_tests,$(unit_tests))
 
 format: check-packages node_modules/.package-lock.json ## lay out all sources as `make check` wants them
@@ -121,5 +132,5 @@ uninstall: ## remove what install has put there
 clean: ## remove build/
 	$(Q)rm -rf build
 
-.PHONY: all help bpf native typescript test-bpf build-packages lab-packages check-packages demo lab lab-down bench \
+.PHONY: all help bpf native typescript generate test-bpf build-packages lab-packages check-packages demo lab lab-down bench \
 	test test-unit test-root check format install uninstall clean
