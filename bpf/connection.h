@@ -91,6 +91,17 @@ static __always_inline __u64 connection_hash(const __be32 *source, __u32 ports, 
 	return hash ^ hash >> 32;
 }
 
+/*
+ * The verifier would follow each of the eight places to the program's end.
+ * Mixed with a value that it cannot know they are one to it.
+ */
+static __always_inline __u64 one_place(__u64 place, __u64 unknown)
+{
+	place ^= unknown;
+	asm volatile("" : "+r"(place));
+	return (place ^ unknown) & (SLOTS_PER_LINE - 1);
+}
+
 static __always_inline bool find_in_line(__u32 line_index, __u64 tag, struct connection *found)
 {
 	struct connection_line *line = lookup(connections, line_index);
@@ -106,13 +117,7 @@ static __always_inline bool find_in_line(__u32 line_index, __u64 tag, struct con
 	}
 	return false;
 found:
-	/*
-	 * The verifier would follow each of the eight places to the program's
-	 * end. Mixed with a value it cannot know they are one to it.
-	 */
-	place ^= word;
-	asm volatile("" : "+r"(place));
-	place = (place ^ word) & (SLOTS_PER_LINE - 1);
+	place = one_place(place, word);
 	found->slot = &line->slot[place];
 	found->word = word;
 	found->index = line_index * SLOTS_PER_LINE + place;
@@ -127,19 +132,31 @@ static __always_inline bool connection_lookup(__u64 hash, struct connection *fou
 	return find_in_line(line, tag, found) || find_in_line(line ^ 1, tag, found);
 }
 
-/* Adds to the counts of a real server, and tells the structures that schedulers keep. */
+/* Tells the structures that schedulers keep that a real server's counts have changed. */
+__noinline int load_changed(__u32 id)
+{
+	struct real_server *real_server = lookup(real_servers, id);
+	struct service *service;
+
+	if (!real_server || !(real_server->flags & REAL_SERVER_AVAILABLE))
+		return 0;
+	service = lookup(services, real_server->service);
+	if (service && service->tree_leaves)
+		tree_update(service, id, real_server->leaf);
+	return 0;
+}
+
+/* Adds to the counts of a real server; a connection is one of active and inactive. */
 __noinline int change_load(__u32 id, int active, int inactive)
 {
 	struct real_server *real_server = lookup(real_servers, id);
 	struct real_server_load *load = lookup(real_server_loads, id);
 	struct service_state *state;
-	struct service *service;
 
 	if (!real_server || !load)
 		return 0;
 	if (inactive)
 		__sync_fetch_and_add(&load->inactive, inactive);
-	service = lookup(services, real_server->service);
 	if (active) {
 		__u32 before = __sync_fetch_and_add(&load->active, active);
 		bool was_light = is_light(before, load->weight);
@@ -149,9 +166,7 @@ __noinline int change_load(__u32 id, int active, int inactive)
 		if (state && was_light != light && real_server->flags & REAL_SERVER_AVAILABLE)
 			__sync_fetch_and_add(&state->light, light ? 1 : -1);
 	}
-	if (service && service->tree_leaves && real_server->flags & REAL_SERVER_AVAILABLE)
-		tree_update(service, id, real_server->leaf);
-	return 0;
+	return load_changed(id);
 }
 
 /* Who has just freed a slot accounts for what was in it. */
@@ -305,34 +320,48 @@ __noinline int evict(__u64 hash, __u32 tick)
 	return best_index + 1;
 }
 
+/* As claim_slot(), in one line; 0: it has no free slot. */
+static __always_inline int claim_in_line(__u32 line_index, __u64 word)
+{
+	struct connection_line *line = lookup(connections, line_index);
+	__u64 seen, place;
+
+	if (!line)
+		return 0;
+#pragma unroll
+	for (place = 0; place < SLOTS_PER_LINE; place++) {
+		if (*(volatile __u64 *)&line->slot[place])
+			continue;
+		seen = __sync_val_compare_and_swap(&line->slot[place], 0, word);
+		if (!seen)
+			return line_index * SLOTS_PER_LINE + one_place(place, word) + 1;
+		if (seen >> SLOT_TAG_SHIFT == word >> SLOT_TAG_SHIFT)
+			return -1;
+	}
+	return 0;
+}
+
 /*
  * Puts a word into a free slot of its two lines. Returns 1 + its index; 0: both
  * are full of live connections; -1: another CPU has just opened the same one.
  */
 static __always_inline int claim_slot(__u64 hash, __u64 word, __u32 tick)
 {
-	__u64 *slot, seen;
-	int evicted;
+	__u32 line = hash_line(hash);
+	int claimed;
+	__u64 *slot;
 
-	for (int place = 0; place < 2 * SLOTS_PER_LINE; place++) {
-		__u32 index = slot_of(hash, place);
-
-		slot = slot_at(index);
-		if (!slot)
-			return 0;
-		if (*(volatile __u64 *)slot)
-			continue;
-		seen = __sync_val_compare_and_swap(slot, 0, word);
-		if (!seen)
-			return index + 1;
-		if (seen >> SLOT_TAG_SHIFT == word >> SLOT_TAG_SHIFT)
-			return -1;
-	}
-	evicted = evict(hash, tick);
-	slot = evicted > 0 ? slot_at(evicted - 1) : NULL;
+	claimed = claim_in_line(line, word);
+	if (claimed)
+		return claimed;
+	claimed = claim_in_line(line ^ 1, word);
+	if (claimed)
+		return claimed;
+	claimed = evict(hash, tick);
+	slot = claimed > 0 ? slot_at(claimed - 1) : NULL;
 	if (!slot || __sync_val_compare_and_swap(slot, 0, word))
 		return 0;
-	return evicted;
+	return claimed;
 }
 
 /* Where a template's client network lies, else the client itself. */
@@ -351,44 +380,76 @@ static __always_inline void fill_client(struct connection_detail *detail,
 }
 
 /*
- * Opens a connection or a template and accounts for it; `template`: 1 + slot
- * index of the one it came by, 0: none. Returns as claim_slot().
+ * Opens a connection and accounts for it; `template`: 1 + slot index of the one
+ * it came by, 0: none. Returns as claim_slot().
  */
-__noinline int connection_open(const struct packet *packet, __u64 hash, __u32 id, __u32 state,
-			       __u32 template)
+static __always_inline int connection_open(const struct packet *packet, __u32 id, __u32 state,
+					   __u32 template, bool tree)
+{
+	__u32 tick = sweep.tick;
+	struct connection_detail *detail, *parent;
+	struct real_server_load *load;
+	int claimed;
+
+	claimed = claim_slot(packet->hash, make_word(hash_tag(packet->hash), id, state, tick), tick);
+	if (claimed <= 0)
+		return claimed;
+	parent = template ? lookup(connection_details, template - 1) : NULL;
+	if (parent)
+		__sync_fetch_and_add(&parent->connections, 1);
+	load = lookup(real_server_loads, id);
+	if (load)
+		__sync_fetch_and_add(&load->inactive, 1);
+	if (tree)
+		load_changed(id);
+	count_connection(id);
+	/* Last, for it is a cold line, and every atomic above would wait for these stores. */
+	detail = lookup(connection_details, claimed - 1);
+	if (detail) {
+		fill_client(detail, packet, false);
+		detail->template = template;
+		detail->connections = 0;
+		detail->used = tick;
+	}
+	return claimed;
+}
+
+/* Opens a persistence template; returns as claim_slot(). */
+static __always_inline int template_open(const struct packet *packet, __u64 hash, __u32 id)
 {
 	__u32 tick = sweep.tick;
 	struct connection_detail *detail;
 	struct real_server_load *load;
 	int claimed;
 
-	if (!packet)
-		return 0;
-	claimed = claim_slot(hash, make_word(hash_tag(hash), id, state, tick), tick);
+	claimed = claim_slot(hash, make_word(hash_tag(hash), id, STATE_TEMPLATE, tick), tick);
 	if (claimed <= 0)
 		return claimed;
 	detail = lookup(connection_details, claimed - 1);
 	if (detail) {
-		fill_client(detail, packet, state == STATE_TEMPLATE);
-		detail->template = template;
+		fill_client(detail, packet, true);
+		detail->template = 0;
 		detail->connections = 0;
 		detail->used = tick;
 	}
-	if (state == STATE_TEMPLATE) {
-		load = lookup(real_server_loads, id);
-		if (load)
-			__sync_fetch_and_add(&load->persistent, 1);
-		return claimed;
-	}
-	if (template) {
-		detail = lookup(connection_details, template - 1);
-		if (detail)
-			__sync_fetch_and_add(&detail->connections, 1);
-	}
-	change_load(id, state == STATE_ESTABLISHED, state != STATE_ESTABLISHED);
-	count_connection(id);
-	count(COUNTER(opened));
+	load = lookup(real_server_loads, id);
+	if (load)
+		__sync_fetch_and_add(&load->persistent, 1);
 	return claimed;
+}
+
+/*
+ * Opening will write here. Both lines are cold; fetched together with the
+ * slot's own line they cost one wait in place of three.
+ */
+static __always_inline void connection_prefetch(__u64 hash)
+{
+	__u32 line_index = hash_line(hash);
+	volatile struct connection_detail *detail =
+		lookup(connection_details, line_index * SLOTS_PER_LINE);
+
+	if (detail)
+		(void)detail->used;
 }
 
 /* Both lines hold live connections only: this packet may belong to an untracked one. */

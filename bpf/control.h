@@ -37,6 +37,8 @@ __noinline int put_service(const struct service_slot *wanted)
 {
 	if (!wanted)
 		return -EINVAL;
+	if (wanted->kind == SERVICE_SLOT_OWN_IPV4)
+		settings.own_addresses |= own_address_bit(wanted->address);
 	__u32 home = service_slot_home(wanted->address, wanted->port | (__u32)wanted->protocol << 16);
 	struct service_slot *place = NULL;
 

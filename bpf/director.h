@@ -260,12 +260,11 @@ struct packet_counters {
 	__u64 forward_untracked;
 	__u64 forward_fragment;
 	/* the connection table */
-	__u64 opened;
 	__u64 expired;
 	__u64 victim_expired;
 	__u64 victim_closing;
 	__u64 victim_half_open;
-	__u64 reserved[6];
+	__u64 reserved[7];
 };
 
 /* Set by user space, read by the program; survives a new program. Lies in `.data.settings`. */
@@ -276,7 +275,8 @@ struct settings {
 	__u32 timeout[STATE_COUNT]; /* seconds, by enum connection_state */
 	__u32 all_ports_services; /* some service has port 0 */
 	__u32 icmp_per_second;	/* rate limit of ICMP errors, per CPU; 0: none are sent */
-	__u32 reserved[4];
+	__u64 own_addresses;	/* filter over IPv4 own addresses, written by control() */
+	__u32 reserved[2];
 };
 
 /* The clock and the sweep; written by the timer only. Lies in `.data.sweep`. */

@@ -27,7 +27,7 @@ static __always_inline bool source_allowed(const struct packet *packet)
 	}
 	if (!packet->source[3] || first == 127 || (first & 0xf0) == 224 || !~packet->source[3])
 		return false;
-	return !is_own_address(packet);
+	return !maybe_own_address(packet->source) || !is_own_address(packet);
 }
 
 static __always_inline int refuse(struct xdp_md *ctx, const struct packet *packet)
@@ -74,8 +74,8 @@ __noinline int schedule(struct xdp_md *ctx, const struct packet *packet, __u32 r
 
 	if (replaced_word)
 		close_slot(replaced_index, replaced_word);
-	opened = connection_open(packet, packet->hash, choice.real_server,
-				 tcp ? STATE_SYN_RECV : STATE_UDP, choice.template);
+	opened = connection_open(packet, choice.real_server, tcp ? STATE_SYN_RECV : STATE_UDP,
+				 choice.template, service->tree_leaves);
 	if (!opened) {
 		/* No slot to be had: what every later packet of it will get as well. */
 		count(COUNTER(forward_untracked));

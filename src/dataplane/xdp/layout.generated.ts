@@ -797,7 +797,6 @@ export interface PacketCounters {
   readonly icmp_too_big: bigint;
   readonly forward_untracked: bigint;
   readonly forward_fragment: bigint;
-  readonly opened: bigint;
   readonly expired: bigint;
   readonly victim_expired: bigint;
   readonly victim_closing: bigint;
@@ -828,12 +827,11 @@ export const packetCounters = {
     icmp_too_big: { offset: 144, size: 8 },
     forward_untracked: { offset: 152, size: 8 },
     forward_fragment: { offset: 160, size: 8 },
-    opened: { offset: 168, size: 8 },
-    expired: { offset: 176, size: 8 },
-    victim_expired: { offset: 184, size: 8 },
-    victim_closing: { offset: 192, size: 8 },
-    victim_half_open: { offset: 200, size: 8 },
-    reserved: { offset: 208, size: 48 },
+    expired: { offset: 168, size: 8 },
+    victim_expired: { offset: 176, size: 8 },
+    victim_closing: { offset: 184, size: 8 },
+    victim_half_open: { offset: 192, size: 8 },
+    reserved: { offset: 200, size: 56 },
   },
   read(view: DataView, at: number): PacketCounters {
     return {
@@ -858,11 +856,10 @@ export const packetCounters = {
       icmp_too_big: view.getBigUint64(at + 144, true),
       forward_untracked: view.getBigUint64(at + 152, true),
       forward_fragment: view.getBigUint64(at + 160, true),
-      opened: view.getBigUint64(at + 168, true),
-      expired: view.getBigUint64(at + 176, true),
-      victim_expired: view.getBigUint64(at + 184, true),
-      victim_closing: view.getBigUint64(at + 192, true),
-      victim_half_open: view.getBigUint64(at + 200, true),
+      expired: view.getBigUint64(at + 168, true),
+      victim_expired: view.getBigUint64(at + 176, true),
+      victim_closing: view.getBigUint64(at + 184, true),
+      victim_half_open: view.getBigUint64(at + 192, true),
     };
   },
   write(view: DataView, at: number, value: PacketCounters): void {
@@ -887,12 +884,11 @@ export const packetCounters = {
     view.setBigUint64(at + 144, value.icmp_too_big, true);
     view.setBigUint64(at + 152, value.forward_untracked, true);
     view.setBigUint64(at + 160, value.forward_fragment, true);
-    view.setBigUint64(at + 168, value.opened, true);
-    view.setBigUint64(at + 176, value.expired, true);
-    view.setBigUint64(at + 184, value.victim_expired, true);
-    view.setBigUint64(at + 192, value.victim_closing, true);
-    view.setBigUint64(at + 200, value.victim_half_open, true);
-    clear(view, at + 208, 48);
+    view.setBigUint64(at + 168, value.expired, true);
+    view.setBigUint64(at + 176, value.victim_expired, true);
+    view.setBigUint64(at + 184, value.victim_closing, true);
+    view.setBigUint64(at + 192, value.victim_half_open, true);
+    clear(view, at + 200, 56);
   },
   decode(bytes: Uint8Array, at = 0): PacketCounters {
     return packetCounters.read(viewOf(bytes), at);
@@ -912,6 +908,7 @@ export interface Settings {
   readonly timeout: readonly number[];
   readonly all_ports_services: number;
   readonly icmp_per_second: number;
+  readonly own_addresses: bigint;
 }
 
 export const settings = {
@@ -923,7 +920,8 @@ export const settings = {
     timeout: { offset: 40, size: 128 },
     all_ports_services: { offset: 168, size: 4 },
     icmp_per_second: { offset: 172, size: 4 },
-    reserved: { offset: 176, size: 16 },
+    own_addresses: { offset: 176, size: 8 },
+    reserved: { offset: 184, size: 8 },
   },
   read(view: DataView, at: number): Settings {
     return {
@@ -938,6 +936,7 @@ export const settings = {
       timeout: Array.from({ length: 32 }, (_, i) => view.getUint32(at + 40 + i * 4, true)),
       all_ports_services: view.getUint32(at + 168, true),
       icmp_per_second: view.getUint32(at + 172, true),
+      own_addresses: view.getBigUint64(at + 176, true),
     };
   },
   write(view: DataView, at: number, value: Settings): void {
@@ -953,7 +952,8 @@ export const settings = {
     });
     view.setUint32(at + 168, value.all_ports_services, true);
     view.setUint32(at + 172, value.icmp_per_second, true);
-    clear(view, at + 176, 16);
+    view.setBigUint64(at + 176, value.own_addresses, true);
+    clear(view, at + 184, 8);
   },
   decode(bytes: Uint8Array, at = 0): Settings {
     return settings.read(viewOf(bytes), at);
