@@ -1,5 +1,5 @@
 /** Who runs in a state directory: a lock that dies with its holder, and a pid file that outlives it. */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { Server } from "node:net";
 import { join, resolve } from "node:path";
@@ -113,4 +113,15 @@ function abstractName(name: string): string {
   if (bytes.length <= 90) return name;
   const sum = bytes.reduce((hash, byte) => Math.imul(hash ^ byte, 0x01000193) >>> 0, 0x811c9dc5);
   return `${sum.toString(16)}:${bytes.subarray(-80).toString("latin1")}`;
+}
+
+/** Leaves nothing of a daemon that has ended: its files, and the state directory if nothing else is in it. */
+export function removeStateFiles(stateDir: string): void {
+  for (const file of ["xlb.sock", "xlb.pid", "options.json", "daemon.err"])
+    rmSync(join(stateDir, file), { force: true });
+  try {
+    rmdirSync(stateDir);
+  } catch {
+    // Something else is in it, or it was gone already.
+  }
 }

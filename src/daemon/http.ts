@@ -41,11 +41,7 @@ export class MetricsServer {
   }
 }
 
-async function answer(
-  render: () => Promise<Page>,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
+async function answer(render: () => Promise<Page>, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const path = (request.url ?? "/").split("?", 1)[0];
   const readOnly = request.method === "GET" || request.method === "HEAD";
   if (path !== "/metrics" && path !== "/healthz") return send(response, 404, "not found; see /metrics\n");

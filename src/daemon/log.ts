@@ -4,6 +4,7 @@ import { basename } from "node:path";
 import { pino } from "pino";
 import type { Logger } from "pino";
 import type { Native } from "../native.ts";
+import { sendUnixDatagram } from "./unix-datagram.ts";
 
 /** `logfile` cannot be opened: an error of the configuration, as in ldirectord. */
 export class LogFileError extends Error {
@@ -188,15 +189,12 @@ const facilities: Readonly<Record<string, number>> = {
 }; // prettier-ignore
 
 const syslogSocket = "/dev/log";
-const AF_UNIX = 1;
-const SOCK_DGRAM = 2;
 
 /** RFC 3164 datagrams to /dev/log. Without a syslog daemon lines go to standard error. */
 class SyslogSink implements Sink {
   readonly #native: Native;
   readonly #facility: number;
   readonly #warn: (message: string) => void;
-  readonly #fd: number;
   #warned = false;
 
   constructor(native: Native, facility: string, warn: (message: string) => void) {
@@ -206,7 +204,6 @@ class SyslogSink implements Sink {
     // ldirectord takes any word for a facility, and syslog(3) files unknown ones under `user`.
     if (number === undefined) warn(`unknown syslog facility ${facility}; daemon is used`);
     this.#facility = number ?? 3;
-    this.#fd = native.socketOpen(AF_UNIX, SOCK_DGRAM, 0);
   }
 
   write({ time, level, text }: LogLine): void {
@@ -214,7 +211,7 @@ class SyslogSink implements Sink {
     const stamp = printCtime(time).slice(4, 19);
     try {
       const message = Buffer.from(`<${priority}>${stamp} xlb[${process.pid}]: ${text}`);
-      this.#native.socketSend(this.#fd, message, unixAddress(syslogSocket));
+      sendUnixDatagram(this.#native, syslogSocket, message);
     } catch (cause) {
       if (!this.#warned) this.#warn(`no syslog at ${syslogSocket} (${(cause as Error).message}); logging here`);
       this.#warned = true;
@@ -226,13 +223,5 @@ class SyslogSink implements Sink {
 
   reopen(): void {}
 
-  close(): void {
-    this.#native.socketClose(this.#fd);
-  }
-}
-
-/** `struct sockaddr_un`: the family in the machine's byte order, the path, a zero byte. */
-function unixAddress(path: string): Buffer {
-  const family = Buffer.from(Uint16Array.of(AF_UNIX).buffer);
-  return Buffer.concat([family, Buffer.from(path), Buffer.alloc(1)]);
+  close(): void {}
 }

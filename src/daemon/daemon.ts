@@ -1,0 +1,317 @@
+/** The daemon itself: reload as a transaction, what it tells of itself, and how it ends. main.ts wires its parts. */
+import { printDiagnostic } from "../config/diagnostics.ts";
+import type { DaemonStatus, Reply, Request } from "../control/protocol.ts";
+import type { DataPlane } from "../dataplane/data-plane.ts";
+import type { HealthMonitors } from "../health/health-monitors.ts";
+import type { Config, ConfiguredRealServer, Diagnostic } from "../model/config.ts";
+import type { Health } from "../model/health.ts";
+import { printIdentity, realServerKey } from "../model/service.ts";
+import type { ServiceIdentity } from "../model/service.ts";
+import type { DirectorState } from "../model/state.ts";
+import type { Snapshot } from "../report/snapshot.ts";
+import { Reconciler } from "../reconcile/reconciler.ts";
+import type { RoundInputs } from "../reconcile/reconciler.ts";
+import { LogFileError } from "./log.ts";
+import type { DaemonLog } from "./log.ts";
+
+/** What became of reading the file: a configuration, or what is wrong with it. Warnings come with either. */
+export interface LoadedConfig {
+  readonly config: Config | undefined;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** The file has errors; the message holds them all, one a line. */
+export class ConfigError extends Error {
+  constructor(diagnostics: readonly Diagnostic[]) {
+    super(diagnostics.map(printDiagnostic).join("\n"));
+    this.name = "ConfigError";
+  }
+}
+
+/** Something that goes on until its signal aborts; the daemon ends when one of them fails. */
+export interface Task {
+  readonly name: string;
+  readonly run: (signal: AbortSignal) => Promise<void>;
+}
+
+/** What never changes while the daemon lives. */
+export type DaemonIdentity = Pick<
+  DaemonStatus,
+  "pid" | "version" | "startedAt" | "configFile" | "stateDir" | "bpffs" | "metrics"
+>;
+
+export interface DaemonParts {
+  readonly identity: DaemonIdentity;
+  readonly plane: DataPlane;
+  readonly monitors: Pick<HealthMonitors, "update" | "snapshot" | "checkDurations" | "lagMs" | "onChange" | "run">;
+  readonly log: Pick<DaemonLog, "logger" | "open">;
+  load(): Promise<LoadedConfig>;
+  /** Run beside the daemon's own tasks: the file's watcher, the network. */
+  readonly tasks: readonly Task[];
+  readonly driftIntervalMs: number;
+}
+
+type Reload = DaemonStatus["lastReload"];
+
+export class Daemon {
+  readonly #parts: DaemonParts;
+  readonly #reconciler: Reconciler;
+  readonly #stopping = new AbortController();
+  #keep = false;
+  #forwarding = true;
+  readonly #stopped: Promise<string>;
+  #resolveStopped: (message: string) => void = () => {};
+  #rejectStopped: (cause: unknown) => void = () => {};
+  #config: Config;
+  #configLoadedAt: Date;
+  #lastReload: Reload;
+  #reloads = 0;
+  #reloadFailures = 0;
+  /** The reload that is under way, and the one that begins after it for all who asked meanwhile. */
+  #reloading: Promise<string> | undefined;
+  #nextReload: Promise<string> | undefined;
+
+  /** `config` is in force from the start; what the tables hold with a weight counts as up until it has been checked. */
+  constructor(parts: DaemonParts, config: Config) {
+    this.#parts = parts;
+    this.#config = config;
+    this.#configLoadedAt = new Date();
+    this.#lastReload = { at: this.#configLoadedAt, ok: true, message: `read ${parts.identity.configFile}` };
+    this.#reconciler = new Reconciler({
+      plane: parts.plane,
+      log: parts.log.logger,
+      inputs: () => this.#inputs(),
+      driftIntervalMs: parts.driftIntervalMs,
+    });
+    this.#stopped = new Promise((resolve, reject) => {
+      this.#resolveStopped = resolve;
+      this.#rejectStopped = reject;
+    });
+    this.#stopped.catch(() => {}); // Whoever waits sees the rejection; often nobody does.
+    parts.monitors.onChange(() => this.#reconciler.request());
+    parts.monitors.update(config.services, seedUp(parts.plane.read()), config.maintenanceDir);
+  }
+
+  /** Resolves when the first round is over: packets meet what the file asks for. */
+  async ready(): Promise<void> {
+    await this.#reconciler.round();
+  }
+
+  /**
+   * Runs until `stop` is called or the signal aborts, which stops it as `stop(false)` does. Rejects when a task fails;
+   * the data path then goes on forwarding.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { log, monitors, plane } = this.#parts;
+    try {
+      await runTogether(
+        [
+          { name: "reconciler", run: (ending) => this.#reconciler.run(ending) },
+          { name: "health monitors", run: (ending) => monitors.run(ending) },
+          { name: "data plane", run: (ending) => plane.run(ending) },
+          ...this.#parts.tasks,
+        ],
+        AbortSignal.any([signal, this.#stopping.signal]),
+      );
+      const message = await this.#leave();
+      log.logger.info(message);
+      this.#resolveStopped(message);
+    } catch (cause) {
+      this.#rejectStopped(cause);
+      plane.close();
+      throw cause;
+    }
+  }
+
+  /** Whether packets are forwarded after `run` has ended. */
+  get forwarding(): boolean {
+    return this.#forwarding;
+  }
+
+  /** Ends the daemon; resolves when the data path is as it was asked for. `keep`: it goes on forwarding. */
+  stop(keep: boolean): Promise<string> {
+    if (!this.#stopping.signal.aborted) this.#keep = keep;
+    this.#stopping.abort();
+    return this.#stopped;
+  }
+
+  /**
+   * Reads the file again. Resolves to what to tell the operator once the new configuration is in force; rejects with a
+   * {@link ConfigError} if it has errors, and then nothing has changed. Requests during a reload are served by one
+   * more reload.
+   */
+  reload(): Promise<string> {
+    if (this.#reloading === undefined) {
+      this.#reloading = this.#reloadNow().finally(() => {
+        this.#reloading = undefined;
+      });
+      return this.#reloading;
+    }
+    this.#nextReload ??= this.#reloading
+      .catch(() => {}) // Told to those who asked for it.
+      .then(() => {
+        this.#nextReload = undefined;
+        return this.reload();
+      });
+    return this.#nextReload;
+  }
+
+  /** The file changed on disk: reloads if it says `autoreload=yes`, else only says so. */
+  async fileChanged(): Promise<void> {
+    const { logger } = this.#parts.log;
+    logger.info(`Configuration file '${this.#config.file}' has changed on disk`);
+    if (!this.#config.autoreload) {
+      logger.info(" - ignore new configuration");
+      return;
+    }
+    logger.info(" - reread new configuration");
+    await this.reload().catch(() => {}); // Logged, counted and shown by status; the next change is another try.
+  }
+
+  /** Answers the control socket. */
+  async answer(request: Request): Promise<Reply> {
+    switch (request.kind) {
+      case "status":
+        return { kind: "status", status: this.status() };
+      case "health":
+        return { kind: "health", health: this.#parts.monitors.snapshot() };
+      case "reload":
+        return await this.#answerReload();
+      case "stop":
+        return { kind: "done", message: await this.stop(request.keep) };
+    }
+  }
+
+  async #answerReload(): Promise<Reply> {
+    try {
+      return { kind: "done", message: await this.reload() };
+    } catch (cause) {
+      if (!(cause instanceof ConfigError || cause instanceof LogFileError)) throw cause;
+      return { kind: "error", reason: "configuration", message: cause.message };
+    }
+  }
+
+  status(): DaemonStatus {
+    const { rounds, notActive, failedChanges } = this.#reconciler.outcome;
+    return {
+      ...this.#parts.identity,
+      configLoadedAt: this.#configLoadedAt,
+      lastReload: this.#lastReload,
+      reloads: this.#reloads,
+      reloadFailures: this.#reloadFailures,
+      notActive,
+      failedChanges,
+      rounds,
+      checkLagMs: this.#parts.monitors.lagMs(),
+    };
+  }
+
+  snapshot(): Snapshot {
+    const { monitors, plane } = this.#parts;
+    return {
+      at: new Date(),
+      planes: [plane.statistics()],
+      health: monitors.snapshot(),
+      checks: monitors.checkDurations(),
+      daemon: this.status(),
+    };
+  }
+
+  async #reloadNow(): Promise<string> {
+    const { log, monitors, plane } = this.#parts;
+    this.#reloads += 1;
+    try {
+      const { config, diagnostics } = await this.#parts.load();
+      if (config === undefined) throw new ConfigError(diagnostics);
+      for (const diagnostic of diagnostics) log.logger.warn(printDiagnostic(diagnostic));
+      log.open(config.logFile);
+      // From here on nothing fails: the new file is in force.
+      this.#config = config;
+      this.#configLoadedAt = new Date();
+      monitors.update(config.services, seedUp(plane.read()), config.maintenanceDir);
+      const { changes, failedChanges, notActive } = await this.#reconciler.round();
+      const message = [
+        `${config.file}: ${config.services.length} services, ${changes} changes`,
+        ...notActive.map(({ service, reason }) => `not active: ${service}: ${reason}`),
+        ...failedChanges.map((failed) => `cannot apply yet: ${failed}`),
+      ].join("\n");
+      this.#lastReload = { at: new Date(), ok: true, message };
+      log.logger.info(`Reloaded ${message}`);
+      return message;
+    } catch (cause) {
+      const { message } = cause as Error;
+      this.#reloadFailures += 1;
+      this.#lastReload = { at: new Date(), ok: false, message };
+      for (const line of message.split("\n")) log.logger.error(`Reload: ${line}`);
+      log.logger.error("The configuration before goes on");
+      throw cause;
+    }
+  }
+
+  #inputs(): RoundInputs {
+    const health = new Map<string, Health>();
+    for (const entry of this.#parts.monitors.snapshot()) {
+      const key = `${printIdentity(entry.identity)} ${realServerKey(entry)}`;
+      // One entry of the table may have several checks, of lines with different ports; one of them is enough.
+      if (health.get(key)?.state !== "up") health.set(key, entry.health);
+    }
+    const healthOf = (identity: ServiceIdentity, realServer: ConfiguredRealServer): Health =>
+      health.get(`${printIdentity(identity)} ${realServerKey(realServer)}`) ?? { state: "unknown" };
+    return { config: this.#config, healthOf };
+  }
+
+  /** Leaves the data path as `cleanstop` or `keep` ask for, and says how. */
+  async #leave(): Promise<string> {
+    const { plane } = this.#parts;
+    if (this.#keep) {
+      plane.close();
+      return "Stopped; the data path goes on forwarding";
+    }
+    const staying = this.#config.services.filter(({ cleanStop }) => !cleanStop);
+    const stayingKeys = new Set(staying.map(({ identity }) => printIdentity(identity)));
+    const left = await this.#reconciler.removeServices((identity) => !stayingKeys.has(printIdentity(identity)));
+    if (left > 0) {
+      plane.close();
+      return `Stopped; ${left} services with cleanstop=no go on forwarding`;
+    }
+    plane.destroy();
+    this.#forwarding = false;
+    return "Stopped; the data path is detached";
+  }
+}
+
+/** Real servers that have a weight now, as `SERVICE REAL-SERVER`: up until a check says otherwise, as in ldirectord. */
+export function seedUp({ services }: DirectorState): ReadonlySet<string> {
+  return new Set(
+    services.flatMap(({ identity, realServers }) =>
+      realServers
+        .filter(({ weight }) => weight > 0)
+        .map((realServer) => `${printIdentity(identity)} ${realServerKey(realServer)}`),
+    ),
+  );
+}
+
+/** Runs all until the signal aborts. When one fails or ends by itself the others are ended, and its error is thrown. */
+async function runTogether(tasks: readonly Task[], signal: AbortSignal): Promise<void> {
+  const ending = new AbortController();
+  const ended = AbortSignal.any([signal, ending.signal]);
+  const failures: Error[] = [];
+  await Promise.all(
+    tasks.map(async ({ name, run }) => {
+      try {
+        await run(ended);
+        if (!ended.aborted) throw new Error("it ended by itself");
+      } catch (cause) {
+        // Aborting may show as an exception of whatever was waited for.
+        if (!(ended.aborted && isAbort(cause))) failures.push(new Error(`the ${name} failed`, { cause }));
+      } finally {
+        ending.abort();
+      }
+    }),
+  );
+  if (failures[0] !== undefined) throw failures[0];
+}
+
+function isAbort(cause: unknown): boolean {
+  return cause instanceof Error && cause.name === "AbortError";
+}

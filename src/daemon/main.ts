@@ -1,0 +1,208 @@
+/** The daemon on a real machine: which parts it is made of, its signals, and the order in which it begins and ends. */
+import { printDiagnostic, sortDiagnostics } from "../config/diagnostics.ts";
+import { loadConfig, watchConfig } from "../config/load.ts";
+import { notYetActive } from "../config/not-yet-active.ts";
+import { createSystemResolver } from "../config/resolve.ts";
+import { socketPath } from "../control/client.ts";
+import { parseListenAddress, writeDaemonOptions } from "../control/daemon-options.ts";
+import type { DaemonOptions } from "../control/daemon-options.ts";
+import { DaemonLock, removeStateFiles } from "../control/pidfile.ts";
+import { ControlServer } from "../control/server.ts";
+import { openNetwork } from "../dataplane/xdp/netlink-network.ts";
+import { openXdpDataPlane } from "../dataplane/xdp/xdp-data-plane.ts";
+import { HealthMonitors } from "../health/health-monitors.ts";
+import type { Config, Diagnostic } from "../model/config.ts";
+import { loadNative } from "../native.ts";
+import type { Native } from "../native.ts";
+import { renderPrometheus } from "../report/prometheus.ts";
+import { readVersion } from "../version.ts";
+import { ConfigError, Daemon } from "./daemon.ts";
+import type { LoadedConfig, Task } from "./daemon.ts";
+import { MetricsServer } from "./http.ts";
+import { DaemonLog, LogFileError } from "./log.ts";
+import { notifySupervisor } from "./notify-supervisor.ts";
+
+/** The tables are compared with what is desired this often, though nothing has changed, milliseconds. */
+const driftIntervalMs = 10_000;
+/** A change of the file is seen within this time where the directory does not tell it, milliseconds. */
+const watchIntervalMs = 1_000;
+
+/** Whether the configuration is to blame for what `runDaemon` throws. */
+export function isConfigurationError(cause: unknown): boolean {
+  return cause instanceof ConfigError || cause instanceof LogFileError;
+}
+
+/**
+ * Runs a daemon until it is stopped. `terminal` is a descriptor that gets every log line too. Throws what is wrong
+ * with the file or the surroundings before packets meet anything new; a failure later leaves the data path forwarding.
+ */
+export async function runDaemon(options: DaemonOptions, terminal: number | undefined): Promise<void> {
+  if (options.plane === "ipvs") throw new Error("the ipvs plane is not yet built; use --plane auto");
+  const native = loadNative();
+  const file = new ConfigFile(options.config, native);
+  const loaded = await file.load();
+  if (loaded.config === undefined) throw new ConfigError(loaded.diagnostics);
+  const lock = await DaemonLock.acquire(options.stateDir, options.bpffs);
+  const log = new DaemonLog(options.config, () => native, terminal);
+  let forwarding = true;
+  try {
+    log.open(loaded.config.logFile);
+    for (const diagnostic of loaded.diagnostics) log.logger.warn(printDiagnostic(diagnostic));
+    forwarding = await runLocked({ options, native, file, config: loaded.config, log });
+  } catch (cause) {
+    log.logger.fatal({ err: cause }, "The daemon ends");
+    throw cause;
+  } finally {
+    log.close();
+    lock.release();
+    if (!forwarding) removeStateFiles(options.stateDir);
+  }
+}
+
+interface Surroundings {
+  readonly options: DaemonOptions;
+  readonly native: Native;
+  readonly file: ConfigFile;
+  readonly config: Config;
+  readonly log: DaemonLog;
+}
+
+/** The part for which the state directory is ours. Returns whether the data path goes on forwarding. */
+async function runLocked({ options, native, file, config, log }: Surroundings): Promise<boolean> {
+  const { logger } = log;
+  const version = readVersion();
+  const network = await openNetwork(native, logger);
+  const metrics = new MetricsServer(() => renderPrometheus(daemon.snapshot()));
+  const listening = await listenMetrics(metrics, options.metrics);
+  const plane = await openXdpDataPlane({
+    native,
+    network,
+    bpffs: options.bpffs,
+    mode: options.plane === "ipvs" ? "auto" : options.plane,
+    interfaces: options.interfaces,
+    ...(options.tableSize === undefined ? {} : { tableSlots: options.tableSize }),
+    log: logger,
+  });
+  const monitors = new HealthMonitors({
+    native,
+    log: (level, fields, message) => logger[level](fields, message),
+    now: () => Date.now(),
+    version,
+  });
+  const watcher: Task = { name: "watcher of the configuration", run: (signal) => file.watch(daemon, log, signal) };
+  const daemon: Daemon = new Daemon(
+    {
+      identity: {
+        pid: process.pid,
+        version,
+        startedAt: new Date(),
+        configFile: options.config,
+        stateDir: options.stateDir,
+        bpffs: options.bpffs,
+        metrics: listening,
+      },
+      plane,
+      monitors,
+      log,
+      load: () => file.load(),
+      tasks: [watcher, { name: "network", run: (signal) => network.run(signal) }],
+      driftIntervalMs,
+    },
+    config,
+  );
+  const control = new ControlServer((request) => daemon.answer(request));
+  const stopping = new AbortController();
+  const forget = handleSignals(daemon, log, stopping);
+  try {
+    await control.listen(socketPath(options.stateDir));
+    writeDaemonOptions(options);
+    logger.info(`Starting xlb ${version} with ${options.config}, metrics ${listening}`);
+    void daemon.ready().then(
+      () => notifySupervisor(native, `READY=1\nMAINPID=${process.pid}`),
+      () => {}, // It ended before it was ready; `run` tells why.
+    );
+    await daemon.run(stopping.signal);
+    return daemon.forwarding;
+  } finally {
+    forget();
+    await Promise.all([control.close(), metrics.close()]);
+    network.close();
+  }
+}
+
+/** Returns the address as the status tells it. */
+async function listenMetrics(server: MetricsServer, wish: string): Promise<string> {
+  if (wish === "off") return wish;
+  const address = parseListenAddress(wish);
+  if (address === undefined) throw new Error(`cannot serve metrics on ${wish}: it is no ADDRESS:PORT`);
+  const port = await server.listen(address);
+  return wish.replace(/\d+$/, String(port));
+}
+
+/** Returns how to stop listening to signals. A second SIGTERM or SIGINT kills at once, as in ldirectord. */
+function handleSignals(daemon: Daemon, log: DaemonLog, stopping: AbortController): () => void {
+  const { logger } = log;
+  const stop = (signal: NodeJS.Signals): void => {
+    logger.info(`Daemon terminated on signal: ${signal}`);
+    stopping.abort();
+  };
+  const reload = (): void => {
+    logger.info("Reloading configuration on signal");
+    daemon.reload().catch(() => {}); // Logged, counted, and shown by the status.
+  };
+  const reopen = (): void => log.reopen();
+  const crash = (cause: unknown): void => {
+    logger.fatal({ err: cause }, "The daemon ends; the data path goes on forwarding");
+    process.exit(1);
+  };
+  process.once("SIGTERM", stop).once("SIGINT", stop);
+  process.on("SIGHUP", reload).on("SIGUSR1", reopen);
+  process.on("uncaughtException", crash).on("unhandledRejection", crash);
+  return () => {
+    process.off("SIGTERM", stop).off("SIGINT", stop).off("SIGHUP", reload).off("SIGUSR1", reopen);
+    process.off("uncaughtException", crash).off("unhandledRejection", crash);
+  };
+}
+
+/** The configuration file: read, and watched for another content than the one last read. */
+class ConfigFile {
+  readonly #path: string;
+  readonly #native: Native;
+  #digest: string | undefined;
+
+  constructor(path: string, native: Native) {
+    this.#path = path;
+    this.#native = native;
+  }
+
+  async load(): Promise<LoadedConfig> {
+    const { config, diagnostics, digest, globals } = await loadConfig(this.#path, {
+      resolver: createSystemResolver(),
+      compileRegex: (pattern) => this.#regexError(pattern),
+    });
+    this.#digest = digest;
+    if (config === undefined) return { config, diagnostics };
+    const inactive = notYetActive(config, globals).map(({ position, what }): Diagnostic => {
+      return { ...position, file: this.#path, severity: "warning", message: `${what}: not yet active` };
+    });
+    return { config, diagnostics: sortDiagnostics([...diagnostics, ...inactive]) };
+  }
+
+  async watch(daemon: Daemon, { logger }: DaemonLog, signal: AbortSignal): Promise<void> {
+    const start = this.#digest === undefined ? {} : { digest: this.#digest };
+    for await (const event of watchConfig(this.#path, { intervalMs: watchIntervalMs, ...start }, signal)) {
+      if (event.kind === "unreadable") logger.warn(`Configuration file '${this.#path}': ${event.reason}`);
+      // A reload that was asked for may have read it before it was seen here.
+      else if (event.kind === "changed" && event.digest !== this.#digest) await daemon.fileChanged();
+    }
+  }
+
+  #regexError(pattern: string): string | undefined {
+    try {
+      this.#native.regexCompile(pattern);
+      return undefined;
+    } catch (cause) {
+      return (cause as Error).message; // What is asked for.
+    }
+  }
+}

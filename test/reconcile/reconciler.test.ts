@@ -1,0 +1,183 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { TestContext } from "node:test";
+import type { Config } from "../../src/model/config.ts";
+import type { Health } from "../../src/model/health.ts";
+import { realServerKey } from "../../src/model/service.ts";
+import { Reconciler } from "../../src/reconcile/reconciler.ts";
+import { MemoryDataPlane } from "../support/memory-data-plane.ts";
+import { config, configuredService, identity, real } from "./samples.ts";
+
+const since = new Date(0);
+
+/** A reconciler that runs until the test ends, over the tutorial's service. */
+function start(t: TestContext, options: { driftIntervalMs?: number; config?: Config } = {}) {
+  const plane = new MemoryDataPlane();
+  const lines: string[] = [];
+  const note = (line: string): void => void lines.push(line);
+  const health = new Map<string, Health>();
+  const inputs = {
+    config: options.config ?? config(configuredService()),
+    healthOf: (_service: unknown, { address }: { address: string }): Health =>
+      health.get(address) ?? { state: "unknown" },
+  };
+  const reconciler = new Reconciler({
+    plane,
+    log: { info: note, warn: note, error: note },
+    inputs: () => inputs,
+    driftIntervalMs: options.driftIntervalMs ?? 3_600_000,
+  });
+  const ending = new AbortController();
+  const running = reconciler.run(ending.signal);
+  t.after(async () => {
+    ending.abort();
+    await running;
+  });
+  const set = (address: string, state: "up" | "down"): void => {
+    health.set(address, state === "up" ? { state, since } : { state, since, reason: "refused" });
+  };
+  const table = (): string[] =>
+    plane
+      .read()
+      .services.flatMap((service) => service.realServers.map((entry) => `${realServerKey(entry)}=${entry.weight}`));
+  return { plane, reconciler, lines, set, table, ending, running };
+}
+
+test("A round takes what is up into the table and logs it in ldirectord's words", async (t) => {
+  const { reconciler, lines, set, table } = start(t);
+  await reconciler.round();
+  assert.deepEqual(table(), ["127.0.0.1:80=1"]);
+  set("192.168.200.102", "up");
+  await reconciler.round();
+  set("192.168.200.102", "down");
+  await reconciler.round();
+  assert.deepEqual(lines, [
+    "Added virtual server: 10.10.10.53:80",
+    "Added fallback server: 127.0.0.1:80 (10.10.10.53:80) (Weight set to 1)",
+    "Added real server: 192.168.200.102:80 (10.10.10.53:80) (Weight set to 1)",
+    "Deleted fallback server: 127.0.0.1:80 (10.10.10.53:80)",
+    "Added fallback server: 127.0.0.1:80 (10.10.10.53:80) (Weight set to 1)",
+    "Deleted real server: 192.168.200.102:80 (10.10.10.53:80)",
+  ]);
+});
+
+test("A quiescent real server is logged as such, and as restored", async (t) => {
+  const { reconciler, lines, set } = start(t, { config: config(configuredService({ quiescent: true })) });
+  set("192.168.200.102", "up");
+  set("192.168.200.103", "up");
+  await reconciler.round();
+  lines.length = 0;
+  set("192.168.200.103", "down");
+  await reconciler.round();
+  set("192.168.200.103", "up");
+  await reconciler.round();
+  assert.deepEqual(lines, [
+    "Quiescent real server: 192.168.200.103:80 (10.10.10.53:80) (Weight set to 0)",
+    "Restored real server: 192.168.200.103:80 (10.10.10.53:80) (Weight set to 1)",
+  ]);
+});
+
+test("Rounds never overlap, and what is asked for during one is served by one more", async (t) => {
+  const { plane, reconciler, set } = start(t);
+  await reconciler.round();
+  const before = reconciler.outcome.rounds;
+  let inside = 0;
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  plane.hold = async () => {
+    inside += 1;
+    assert.equal(inside, 1);
+    await held;
+    inside -= 1;
+  };
+  set("192.168.200.102", "up");
+  const first = reconciler.round();
+  while (inside === 0) await new Promise(setImmediate);
+  set("192.168.200.103", "up");
+  const later = Promise.all([reconciler.round(), reconciler.round(), reconciler.round()]);
+  release();
+  await first;
+  await later;
+  assert.equal(reconciler.outcome.rounds, before + 2);
+});
+
+test("A failed change is reported once and tried again until it works", async (t) => {
+  const { plane, reconciler, lines, set, table } = start(t, { driftIntervalMs: 5 });
+  await reconciler.round();
+  lines.length = 0;
+  plane.fail = (change) => (change.kind === "add-real-server" ? new Error("no space left") : undefined);
+  set("192.168.200.102", "up");
+  await reconciler.round();
+  const failure = "add-real-server tcp:10.10.10.53:80 192.168.200.102:80 gate weight 1: no space left";
+  assert.deepEqual(reconciler.outcome.failedChanges, [failure]);
+  const rounds = reconciler.outcome.rounds;
+  while (reconciler.outcome.rounds < rounds + 3) await new Promise(setImmediate);
+  assert.deepEqual(
+    lines.filter((line) => line.includes("no space")),
+    [`Cannot apply: ${failure}`],
+  );
+  plane.fail = () => undefined;
+  while (reconciler.outcome.failedChanges.length > 0) await new Promise(setImmediate);
+  assert.ok(table().includes("192.168.200.102:80=1"));
+});
+
+test("What others did to the table is repaired though nobody asks", async (t) => {
+  const { plane, reconciler, set, table } = start(t, { driftIntervalMs: 5 });
+  set("192.168.200.102", "up");
+  await reconciler.round();
+  plane.applyOne({ kind: "remove-service", identity });
+  while (table().length === 0) await new Promise(setImmediate);
+  assert.deepEqual(table(), ["192.168.200.102:80=1"]);
+});
+
+test("A service that the plane refuses is said once and told in the outcome", async (t) => {
+  const { plane, reconciler, lines } = start(t);
+  plane.refuse = () => "not today";
+  await reconciler.round();
+  await reconciler.round();
+  assert.deepEqual(reconciler.outcome.notActive, [{ service: "tcp:10.10.10.53:80", reason: "not today" }]);
+  assert.equal(lines.filter((line) => line === "Not active: tcp:10.10.10.53:80: not today").length, 1);
+});
+
+test("Whoever awaits a round is told when the reconciler ends first", async (t) => {
+  const { plane, reconciler, ending, running, set } = start(t);
+  await reconciler.round();
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  let applying = false;
+  plane.hold = async () => {
+    applying = true;
+    await held;
+  };
+  set("192.168.200.102", "up");
+  reconciler.request();
+  while (!applying) await new Promise(setImmediate);
+  const late = assert.rejects(reconciler.round(), /stopping/);
+  ending.abort();
+  release();
+  await Promise.all([late, running]);
+  await assert.rejects(reconciler.round(), /stopping/);
+});
+
+test("Services are removed on request, and the others are left", async (t) => {
+  const other = { ...identity, port: 443 } as const;
+  const two = config(configuredService(), configuredService({ identity: other }));
+  const { plane, reconciler, ending, running } = start(t, { config: two });
+  await reconciler.round();
+  ending.abort();
+  await running;
+  assert.equal(await reconciler.removeServices((candidate) => candidate === identity), 1);
+  assert.deepEqual(
+    plane.read().services.map((service) => service.identity),
+    [other],
+  );
+});
+
+test("Entries that the file does not know are purged", async (t) => {
+  const { plane, reconciler, lines } = start(t);
+  await reconciler.round();
+  plane.applyOne({ kind: "add-real-server", identity, realServer: real("10.0.0.9") });
+  lines.length = 0;
+  await reconciler.round();
+  assert.deepEqual(lines, ["Purged real server: 10.0.0.9:80 (10.10.10.53:80)"]);
+});
