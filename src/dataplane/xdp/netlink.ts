@@ -8,7 +8,6 @@ export const AF_INET = 2;
 export const AF_INET6 = 10;
 
 export const NLM_F_REQUEST = 0x1;
-export const NLM_F_ACK = 0x4;
 export const NLM_F_DUMP_INTR = 0x10;
 export const NLM_F_DUMP = 0x300;
 export const NLM_F_CREATE = 0x400;
@@ -80,12 +79,10 @@ const IFLA_MTU = 4;
 const IFLA_LINK = 5;
 const IFLA_LINKINFO = 18;
 const IFLA_LINK_NETNSID = 37;
-const IFLA_EXT_MASK = 29;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const IFLA_VLAN_ID = 1;
 const IFLA_VLAN_PROTOCOL = 5;
-const RTEXT_FILTER_SKIP_STATS = 1 << 3;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const RTA_DST = 1;
@@ -210,7 +207,7 @@ export function decodeMessages(datagram: Buffer): Message[] {
 
 /** The errno (positive) of an NLMSG_ERROR or NLMSG_DONE payload; 0: success. */
 export function decodeErrorNumber(payload: Buffer): number {
-  return payload.length < 4 ? 0 : -payload.readInt32LE(0);
+  return payload.length < 4 ? 0 : Math.abs(payload.readInt32LE(0));
 }
 
 export function decodeLink(payload: Buffer): Link {
@@ -386,12 +383,10 @@ export function decodeNeighbour(payload: Buffer): NeighbourMessage | undefined {
   };
 }
 
-/** Dump request; `type` is one of RTM_GET*. Works for every family (AF_UNSPEC). */
+/** Dump request for every family (AF_UNSPEC); `type` is one of RTM_GET*. */
 export function encodeDump(type: number, sequence: number): Buffer {
-  const attributes = type === RTM_GETLINK ? [attribute(IFLA_EXT_MASK, u32Bytes(RTEXT_FILTER_SKIP_STATS))] : [];
-  // struct ifinfomsg is the longest of the fixed headers; the kernel takes it for any of these dumps.
   const header = Buffer.alloc(type === RTM_GETLINK ? 16 : 12);
-  return encodeMessage(type, NLM_F_REQUEST | NLM_F_DUMP, sequence, header, attributes);
+  return encodeMessage(type, NLM_F_REQUEST | NLM_F_DUMP, sequence, header, []);
 }
 
 /** Asks how the kernel itself would send to an address of 4 or 16 bytes. */

@@ -34,13 +34,28 @@ export interface NetworkInterface {
 
 /** What the kernel knows of the network, kept fresh by netlink. Lives in the namespace it was opened in. */
 export interface Network {
+  /** By ifindex. */
   interfaces(): readonly NetworkInterface[];
   /** Every address of this machine, IPv4 and IPv6, without prefix length. */
   ownAddresses(): readonly string[];
+  /**
+   * As the kernel would send to it now: own addresses, 127.0.0.0/8 and ::1 are local; else its route, and the neighbour
+   * entry of the gateway or of the address itself (a stale one will do). Asks no neighbour: {@link watch} does.
+   */
   resolve(address: string): Resolution;
-  /** Replaces the set of addresses whose next hops are kept resolved (asked for again before they go stale). */
+  /**
+   * Replaces the set of addresses whose next hops are kept resolved: asked for at once, then every 5 seconds (with more
+   * than 5000 neighbours 1000 a second in turn), so that a MAC which changed silently is noticed after 3 to 8 seconds.
+   * Permanent entries of the operator are left alone. Nothing is sent unless {@link run} runs.
+   */
   watch(addresses: Iterable<string>): void;
-  /** Interfaces that hold or route the virtual addresses, and those towards the real servers; loopback never. */
+  /**
+   * The interfaces to attach to, by ifindex:
+   * - for each virtual address those that hold it or an address in whose subnet it lies; if there are none (it is on
+   *   loopback only, or nowhere) those of the preferred default route;
+   * - for each real server that is not local the one its route leaves by.
+   * A VLAN interface stands for its physical parent; a bridge, bond or macvlan for itself; loopback is never among them.
+   */
   derive(virtualAddresses: readonly string[], realAddresses: readonly string[]): readonly NetworkInterface[];
   /** Called (coalesced) after anything above changed. */
   onChange(listener: () => void): void;
