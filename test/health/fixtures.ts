@@ -122,6 +122,8 @@ export async function serve(onConnection: (socket: Socket) => void, host = "127.
     socket.on("error", () => undefined);
     socket.on("close", () => sockets.delete(socket));
     onConnection(socket);
+    // Read, or the client's closing is never seen.
+    socket.resume();
   });
   await new Promise<void>((resolve) => server.listen(0, host, 1024, resolve));
   return {
