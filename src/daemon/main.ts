@@ -1,8 +1,7 @@
 /** The daemon on a real machine: which parts it is made of, its signals, and the order in which it begins and ends. */
-import { printDiagnostic, sortDiagnostics } from "../config/diagnostics.ts";
-import { loadConfig, watchConfig } from "../config/load.ts";
-import { notYetActive } from "../config/not-yet-active.ts";
-import { createSystemResolver } from "../config/resolve.ts";
+import { printDiagnostic } from "../config/diagnostics.ts";
+import { watchConfig } from "../config/load.ts";
+import { readConfiguration } from "../config/read.ts";
 import { socketPath } from "../control/client.ts";
 import { parseListenAddress, writeDaemonOptions } from "../control/daemon-options.ts";
 import type { DaemonOptions } from "../control/daemon-options.ts";
@@ -11,7 +10,7 @@ import { ControlServer } from "../control/server.ts";
 import { openNetwork } from "../dataplane/xdp/netlink-network.ts";
 import { openXdpDataPlane } from "../dataplane/xdp/xdp-data-plane.ts";
 import { HealthMonitors } from "../health/health-monitors.ts";
-import type { Config, Diagnostic } from "../model/config.ts";
+import type { Config } from "../model/config.ts";
 import { loadNative } from "../native.ts";
 import type { Native } from "../native.ts";
 import { renderPrometheus } from "../report/prometheus.ts";
@@ -74,15 +73,15 @@ async function runLocked({ options, native, file, config, log }: Surroundings): 
   const network = await openNetwork(native, logger);
   const metrics = new MetricsServer(() => renderPrometheus(daemon.snapshot()));
   const listening = await listenMetrics(metrics, options.metrics);
-  const plane = await openXdpDataPlane({
-    native,
-    network,
-    bpffs: options.bpffs,
-    mode: options.plane === "ipvs" ? "auto" : options.plane,
-    interfaces: options.interfaces,
-    ...(options.tableSize === undefined ? {} : { tableSlots: options.tableSize }),
-    log: logger,
-  });
+  const plane = await openXdpDataPlane(
+    {
+      bpffs: options.bpffs,
+      mode: options.plane === "ipvs" ? "auto" : options.plane,
+      ...(options.interfaces.length === 0 ? {} : { interfaces: options.interfaces }),
+      ...(options.tableSize === undefined ? {} : { tableSlots: options.tableSize }),
+    },
+    { native, network, log: logger },
+  );
   const monitors = new HealthMonitors({
     native,
     log: (level, fields, message) => logger[level](fields, message),
@@ -176,16 +175,9 @@ class ConfigFile {
   }
 
   async load(): Promise<LoadedConfig> {
-    const { config, diagnostics, digest, globals } = await loadConfig(this.#path, {
-      resolver: createSystemResolver(),
-      compileRegex: (pattern) => this.#regexError(pattern),
-    });
+    const { config, diagnostics, digest } = await readConfiguration(this.#path, this.#native);
     this.#digest = digest;
-    if (config === undefined) return { config, diagnostics };
-    const inactive = notYetActive(config, globals).map(({ position, what }): Diagnostic => {
-      return { ...position, file: this.#path, severity: "warning", message: `${what}: not yet active` };
-    });
-    return { config, diagnostics: sortDiagnostics([...diagnostics, ...inactive]) };
+    return { config, diagnostics };
   }
 
   async watch(daemon: Daemon, { logger }: DaemonLog, signal: AbortSignal): Promise<void> {
@@ -194,15 +186,6 @@ class ConfigFile {
       if (event.kind === "unreadable") logger.warn(`Configuration file '${this.#path}': ${event.reason}`);
       // A reload that was asked for may have read it before it was seen here.
       else if (event.kind === "changed" && event.digest !== this.#digest) await daemon.fileChanged();
-    }
-  }
-
-  #regexError(pattern: string): string | undefined {
-    try {
-      this.#native.regexCompile(pattern);
-      return undefined;
-    } catch (cause) {
-      return (cause as Error).message; // What is asked for.
     }
   }
 }

@@ -14,50 +14,16 @@ export function registerCheck(program: Command): void {
     .argument("<file>", "an ldirectord.cf")
     .option("--json", "for programs: one object on standard output")
     .action(async (file: string, { json }: CheckOptions) => {
-      const { config, diagnostics } = await readConfiguration(file);
-      const { write } = await import("../output.ts");
+      const [{ loadNative }, { readConfiguration }, { write }] = await Promise.all([
+        import("../../native.ts"),
+        import("../../config/read.ts"),
+        import("../output.ts"),
+      ]);
+      const { config, diagnostics } = await readConfiguration(file, loadNative());
       if (json) await write(printJson(file, config, diagnostics));
       else await printText(file, config, diagnostics, write);
       if (config === undefined) process.exitCode = exitCodes.usage;
     });
-}
-
-interface Checked {
-  /** Undefined if there is an error. */
-  readonly config?: Config;
-  /** In the order of the file, with a warning for each thing that has no effect yet. */
-  readonly diagnostics: readonly Diagnostic[];
-}
-
-/** Reads a configuration as the daemon does. */
-async function readConfiguration(file: string): Promise<Checked> {
-  const [{ loadNative }, { loadConfig }, { notYetActive }, { createSystemResolver }, { sortDiagnostics }] =
-    await Promise.all([
-      import("../../native.ts"),
-      import("../../config/load.ts"),
-      import("../../config/not-yet-active.ts"),
-      import("../../config/resolve.ts"),
-      import("../../config/diagnostics.ts"),
-    ]);
-  const native = loadNative();
-  const compileRegex = (pattern: string): string | undefined => {
-    try {
-      native.regexCompile(pattern);
-      return undefined;
-    } catch (error) {
-      // That the expression is wrong is the answer.
-      return (error as Error).message;
-    }
-  };
-  const { config, globals, diagnostics } = await loadConfig(file, { resolver: createSystemResolver(), compileRegex });
-  if (config === undefined) return { diagnostics };
-  const warnings = notYetActive(config, globals).map(({ position, what }): Diagnostic => ({
-    ...position,
-    file,
-    severity: "warning",
-    message: `${what}: not yet active`,
-  }));
-  return { config, diagnostics: sortDiagnostics([...diagnostics, ...warnings]) };
 }
 
 async function printText(

@@ -1,0 +1,97 @@
+import { spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Command } from "commander";
+import { readPidFile } from "../../control/pidfile.ts";
+import type { DaemonOptions } from "../../control/daemon-options.ts";
+import type { DaemonStatus } from "../../control/protocol.ts";
+import { askStatus } from "../collect.ts";
+import { addDaemonOptions, daemonOptions, runArguments } from "../daemon-options.ts";
+import { exitCodes, Failure } from "../failure.ts";
+import { write } from "../output.ts";
+import { requirePrivileges } from "../privileges.ts";
+
+/** A daemon that is not ready after this time is told about; thousands of services take a while. */
+const readyTimeoutMs = 60_000;
+const pollMs = 20;
+
+/** Registers `xlb start`. */
+export function registerStart(program: Command): void {
+  addDaemonOptions(program.command("start"))
+    .description("direct packets, in the background; returns once they are")
+    .addHelpText(
+      "after",
+      `
+If a daemon with this configuration runs already, that is success, as ldirectord has it.`,
+    )
+    .action(async (_given: unknown, command: Command) => {
+      const options = daemonOptions(command);
+      requirePrivileges();
+      const running = await runningDaemon(options.stateDir);
+      if (running === undefined) return startDaemon(options);
+      const { pid, configFile } = running;
+      if (configFile !== options.config) {
+        throw new Failure(
+          exitCodes.failure,
+          `a daemon is already running with pid ${pid} in ${options.stateDir}, with ${configFile}; ` +
+            "give this one its own --state-dir and --bpffs, or use `xlb restart`",
+        );
+      }
+      await write(`xlb is already running with pid ${pid}\n`);
+    });
+}
+
+/** The daemon of a state directory. Throws a {@link Failure} if it lives but does not answer. */
+export async function runningDaemon(stateDir: string): Promise<DaemonStatus | undefined> {
+  const status = await askStatus(stateDir);
+  if (status !== undefined) return status;
+  const recorded = readPidFile(stateDir);
+  if (recorded?.alive !== true) return undefined;
+  throw new Failure(exitCodes.failure, `the daemon with pid ${recorded.pid} lives, but does not answer in ${stateDir}`);
+}
+
+/** Starts a daemon and waits until its first round is over; throws a {@link Failure} with what it said otherwise. */
+export async function startDaemon(options: DaemonOptions): Promise<void> {
+  mkdirSync(options.stateDir, { recursive: true });
+  const output = join(options.stateDir, "daemon.err");
+  const fd = openSync(output, "w", 0o600);
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv, process.argv[1]!, ...runArguments(options), "--log", "none"],
+    { cwd: "/", detached: true, stdio: ["ignore", fd, fd] },
+  );
+  closeSync(fd);
+  let ended: { readonly code: number | null; readonly signal: string | null } | undefined;
+  child.once("exit", (code, signal) => (ended = { code, signal }));
+  child.once("error", (cause) => (ended = { code: 1, signal: cause.message }));
+  const deadline = performance.now() + readyTimeoutMs;
+  while (ended === undefined) {
+    const status = await askStatus(options.stateDir);
+    if (status !== undefined && status.pid === child.pid && status.rounds > 0) {
+      child.unref();
+      await write(readFileSync(output, "utf8") + started(status));
+      return;
+    }
+    if (performance.now() > deadline) {
+      throw new Failure(exitCodes.failure, `the daemon with pid ${child.pid} is not ready yet; see its log`);
+    }
+    await sleep(pollMs);
+  }
+  const said = readFileSync(output, "utf8")
+    .replace(/^xlb: /, "")
+    .trimEnd();
+  throw new Failure(
+    ended.code === exitCodes.usage ? exitCodes.usage : exitCodes.failure,
+    said === "" ? `the daemon ended at once: ${ended.signal ?? `exit status ${ended.code}`}` : said,
+  );
+}
+
+function started({ pid, notActive, failedChanges }: DaemonStatus): string {
+  return [
+    `xlb is running with pid ${pid}`,
+    ...notActive.map(({ service, reason }) => `not active: ${service}: ${reason}`),
+    ...failedChanges.map((failed) => `cannot apply yet: ${failed}`),
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,77 @@
+import type { Command } from "commander";
+import { ask, NotRunningError } from "../../control/client.ts";
+import { readPidFile } from "../../control/pidfile.ts";
+import type { DaemonStatus } from "../../control/protocol.ts";
+import { exitCodes } from "../failure.ts";
+import { globalOptions } from "../options.ts";
+import { write } from "../output.ts";
+
+interface StatusOptions {
+  readonly json?: true;
+}
+
+const timeoutMs = 5_000;
+
+/** Registers `xlb status`. */
+export function registerStatus(program: Command): void {
+  program
+    .command("status")
+    .description("whether the daemon runs, with what, and what became of the last reload")
+    .option("--json", "for programs: one object on standard output")
+    .addHelpText(
+      "after",
+      `
+Exit status: 0 it runs, 1 it died or does not answer, 3 it does not run.`,
+    )
+    .action(async ({ json }: StatusOptions, command: Command) => {
+      const { stateDir } = globalOptions(command);
+      const status = await askOrUndefined(stateDir);
+      if (status !== undefined) {
+        return write(json ? `${JSON.stringify({ running: true, ...status }, null, 2)}\n` : print(status));
+      }
+      const recorded = readPidFile(stateDir);
+      const text =
+        recorded === undefined
+          ? "xlb is not running"
+          : recorded.alive
+            ? `xlb runs with pid ${recorded.pid}, but does not answer in ${stateDir}`
+            : `xlb is dead: its pid file names ${recorded.pid}; the data path forwards on as it was left`;
+      process.exitCode = recorded === undefined ? exitCodes.notRunning : exitCodes.failure;
+      const pid = recorded === undefined ? {} : { pid: recorded.pid, alive: recorded.alive };
+      await write(json ? `${JSON.stringify({ running: false, ...pid }, null, 2)}\n` : `${text}\n`);
+    });
+}
+
+async function askOrUndefined(stateDir: string): Promise<DaemonStatus | undefined> {
+  const timeout = AbortSignal.timeout(timeoutMs);
+  try {
+    const reply = await ask(stateDir, { kind: "status" }, timeout);
+    return reply.kind === "status" ? reply.status : undefined;
+  } catch (cause) {
+    if (cause instanceof NotRunningError || timeout.aborted) return undefined; // The pid file tells which it is.
+    throw cause;
+  }
+}
+
+function print(status: DaemonStatus): string {
+  const { lastReload } = status;
+  const lines = [
+    `xlb ${status.version} is running with pid ${status.pid} since ${printTime(status.startedAt)}`,
+    `configuration  ${status.configFile}, in force since ${printTime(status.configLoadedAt)}`,
+    `reloads        ${status.reloads}, ${status.reloadFailures} failed`,
+    `last reload    ${lastReload.ok ? "good" : "FAILED"} at ${printTime(lastReload.at)}`,
+    ...(lastReload.ok ? [] : lastReload.message.split("\n").map((line) => `  ${line}`)),
+    `pinned in      ${status.bpffs}`,
+    `metrics        ${status.metrics === "off" ? "off" : `http://${status.metrics}/metrics`}`,
+    `rounds         ${status.rounds}; checks are late by up to ${Math.round(status.checkLagMs)} ms`,
+    ...status.notActive.map(({ service, reason }) => `not active     ${service}: ${reason}`),
+    ...status.failedChanges.map((failed) => `cannot apply   ${failed}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** Local time to the second. */
+function printTime(time: Date): string {
+  const local = new Date(time.getTime() - time.getTimezoneOffset() * 60_000);
+  return local.toISOString().slice(0, 19).replace("T", " ");
+}

@@ -1,0 +1,73 @@
+/** The options of the commands that start a daemon: run, start, restart. */
+import { resolve } from "node:path";
+import { InvalidArgumentError, Option } from "commander";
+import type { Command } from "commander";
+import { parseListenAddress, planeChoices } from "../control/daemon-options.ts";
+import type { DaemonOptions, PlaneChoice } from "../control/daemon-options.ts";
+import { globalOptions, wholeNumber } from "./options.ts";
+
+interface GivenOptions {
+  readonly config?: string;
+  readonly metrics?: string;
+  readonly plane?: PlaneChoice;
+  readonly interface?: readonly string[];
+  readonly tableSize?: number;
+}
+
+const defaults = { config: "/etc/ha.d/ldirectord.cf", metrics: "127.0.0.1:9820", plane: "auto" } as const;
+
+export function addDaemonOptions(command: Command): Command {
+  return command
+    .option("-c, --config <file>", `configuration, an ldirectord.cf (default: "${defaults.config}")`)
+    .option("--metrics <address:port>", `where Prometheus reads, or off (default: "${defaults.metrics}")`, metrics)
+    .addOption(
+      new Option(
+        "--plane <plane>",
+        'what forwards: XDP native, XDP generic, or the fastest that works (default: "auto")',
+      ).choices(planeChoices),
+    )
+    .option(
+      "--interface <name>",
+      "attach here; repeatable (default: where the configured addresses are and are routed)",
+      (name: string, before: readonly string[] = []) => [...before, name],
+    )
+    .option(
+      "--table-size <slots>",
+      "slots of a new connection table, a power of two (default: 2097152)",
+      wholeNumber(16),
+    );
+}
+
+/** What was given with `command`; for the rest `before`, what a daemon was started with; else the defaults. */
+export function daemonOptions(command: Command, before?: DaemonOptions): DaemonOptions {
+  const given = command.opts<GivenOptions>();
+  const { stateDir, bpffs } = globalOptions(command);
+  const bpffsGiven = command.getOptionValueSourceWithGlobals("bpffs") !== "default";
+  return {
+    config: resolve(given.config ?? before?.config ?? defaults.config),
+    stateDir: resolve(stateDir),
+    bpffs: resolve(bpffsGiven ? bpffs : (before?.bpffs ?? bpffs)),
+    metrics: given.metrics ?? before?.metrics ?? defaults.metrics,
+    plane: given.plane ?? before?.plane ?? defaults.plane,
+    interfaces: given.interface ?? before?.interfaces ?? [],
+    tableSize: given.tableSize ?? before?.tableSize,
+  };
+}
+
+/** The command line of `xlb run` that means these options. */
+export function runArguments(options: DaemonOptions): string[] {
+  return [
+    "run",
+    ...["--state-dir", options.stateDir, "--bpffs", options.bpffs, "--config", options.config],
+    ...["--metrics", options.metrics, "--plane", options.plane],
+    ...options.interfaces.flatMap((name) => ["--interface", name]),
+    ...(options.tableSize === undefined ? [] : ["--table-size", String(options.tableSize)]),
+  ];
+}
+
+function metrics(text: string): string {
+  if (text !== "off" && parseListenAddress(text) === undefined) {
+    throw new InvalidArgumentError('It must be ADDRESS:PORT, like 127.0.0.1:9820 or [::1]:9820, or "off".');
+  }
+  return text;
+}
