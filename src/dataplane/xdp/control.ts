@@ -1,0 +1,52 @@
+/** Asking the program itself: what only it may change, because packets change it, too. */
+import { getSystemErrorName } from "node:util";
+import type { Native, ProgramHandle } from "../../native.ts";
+import { controlOperation, controlRequest } from "./layout.generated.ts";
+import type { ServiceSlot } from "./layout.generated.ts";
+
+const noSlot: ServiceSlot = { address: [0, 0, 0, 0], port: 0, protocol: 0, kind: 0, service: 0 };
+
+/** Each call runs the control program once and throws if it refuses. */
+export class Control {
+  readonly #native: Native;
+  readonly #program: ProgramHandle;
+
+  constructor(native: Native, program: ProgramHandle) {
+    this.#native = native;
+    this.#program = program;
+  }
+
+  /** Arms the sweep's timer with this program's callback. */
+  startSweep(): void {
+    this.#run("CONTROL_START_SWEEP", 0, noSlot);
+  }
+
+  /** Inserts or replaces. */
+  putService(slot: ServiceSlot): void {
+    this.#run("CONTROL_PUT_SERVICE", 0, slot);
+  }
+
+  /** Removing one that is not there is no error. */
+  deleteService(slot: ServiceSlot): void {
+    this.#run("CONTROL_DELETE_SERVICE", 0, slot, "ENOENT");
+  }
+
+  /** After leaves or weights have changed: `service` is an id. */
+  buildTree(service: number): void {
+    this.#run("CONTROL_BUILD_TREE", service, noSlot);
+  }
+
+  /** One whole pass over the connection table. */
+  sweep(): void {
+    this.#run("CONTROL_SWEEP", 0, noSlot);
+  }
+
+  #run(operation: keyof typeof controlOperation, index: number, slot: ServiceSlot, expected?: string): void {
+    const request = controlRequest.encode({ operation: controlOperation[operation], index, slot, result: 0 });
+    const { data } = this.#native.programTestRun(this.#program, request, 1, 0);
+    const { result } = controlRequest.decode(data);
+    if (result === 0) return;
+    const code = getSystemErrorName(result);
+    if (code !== expected) throw new Error(`the director's control program answered ${operation} with ${code}`);
+  }
+}

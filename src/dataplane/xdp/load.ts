@@ -1,0 +1,220 @@
+/** From the object file to a running program over pinned maps: sizes, settings, pins, and taking over what is there. */
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { MapHandle, Native, ObjectHandle, ProgramHandle } from "../../native.ts";
+import { LAYOUT_VERSION, SLOTS_PER_LINE, settings as settingsCodec } from "./layout.generated.ts";
+
+/** Every map that outlives the daemon: name in the object, and of its file under `maps/`. */
+export const pinnedMaps = {
+  ".data.settings": "settings",
+  ".data.sweep": "sweep",
+  interfaces: "interfaces",
+  service_slots: "service_slots",
+  connections: "connections",
+  connection_details: "connection_details",
+  real_servers: "real_servers",
+  real_server_counters: "real_server_counters",
+  redirect_ports: "redirect_ports",
+  services: "services",
+  service_states: "service_states",
+  real_server_loads: "real_server_loads",
+  ring_segments: "ring_segments",
+  ring_members: "ring_members",
+  tree_nodes: "tree_nodes",
+  fragments: "fragments",
+  packet_counters: "packet_counters",
+  sweeper: "sweeper",
+} as const;
+export type MapName = (typeof pinnedMaps)[keyof typeof pinnedMaps];
+
+const deviceMap = "redirect_ports";
+const defaultTableSlots = 2 ** 21;
+const defaultRingMembers = 2 ** 20;
+const defaultRingSegments = 2 ** 16;
+const defaultTreeNodes = 2 ** 20;
+const defaultIcmpPerSecond = 1000;
+/** What statfs(2) says of a bpffs. */
+export const bpfFilesystem = 0xcafe4a11;
+const standardBpffs = "/sys/fs/bpf";
+
+/**
+ * Seconds, by `enum connection_state`. Those of the kernel's tcp_timeouts and udp_timeouts (ip_vs_proto_tcp.c,
+ * ip_vs_proto_udp.c); a template has its service's.
+ */
+const defaultTimeouts: readonly number[] = [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300];
+
+export interface LoadOptions {
+  /** Folder of the pins. */
+  readonly bpffs: string;
+  /** The compiled data path. */
+  readonly object: Uint8Array;
+  /** Slots of the connection table, a power of two of at least 16; without effect on a table that is there already. */
+  readonly tableSlots?: number;
+  /** Entries of ring_members and tree_nodes; likewise. */
+  readonly ringMembers?: number;
+  readonly treeNodes?: number;
+}
+
+export interface Loaded {
+  readonly object: ObjectHandle;
+  readonly director: ProgramHandle;
+  readonly control: ProgramHandle;
+  /** Whether maps of an earlier run were found. */
+  readonly adopted: boolean;
+}
+
+export function mapPath(bpffs: string, name: MapName): string {
+  return join(bpffs, "maps", name);
+}
+
+/** The folder exists and lies in a BPF filesystem, which is mounted if there is none. */
+export function ensureBpffs(native: Native, bpffs: string): void {
+  let existing = bpffs;
+  while (!existsSync(existing)) existing = dirname(existing);
+  if (native.filesystemType(existing) !== bpfFilesystem) {
+    if (bpffs === standardBpffs || bpffs.startsWith(`${standardBpffs}/`)) {
+      native.bpffsMount(standardBpffs);
+    } else {
+      mkdirSync(bpffs, { recursive: true });
+      native.bpffsMount(bpffs);
+    }
+  }
+  mkdirSync(join(bpffs, "maps"), { recursive: true });
+}
+
+/**
+ * Loads a new program over the maps that are pinned, or over new ones. Nothing that packets meet has changed when it
+ * returns or throws. Throws if the pinned maps have another layout.
+ */
+export function loadDirector(native: Native, options: LoadOptions): Loaded {
+  const { bpffs } = options;
+  ensureBpffs(native, bpffs);
+  const object = native.objectOpen(options.object, "director");
+  const adopted = existsSync(mapPath(bpffs, "settings")) && existsSync(join(bpffs, "director"));
+  // Without a pinned program these are the remains of a start that failed.
+  if (!adopted) removeMaps(bpffs);
+  try {
+    if (adopted) {
+      checkLayout(native, bpffs);
+      takeSizes(native, object, bpffs);
+    } else {
+      setSizes(native, object, options);
+    }
+    for (const [name, file] of Object.entries(pinnedMaps)) {
+      if (adopted && name === deviceMap) reuseDeviceMap(native, object, mapPath(bpffs, file));
+      else native.objectSetPinPath(object, name, mapPath(bpffs, file));
+    }
+    native.objectLoad(object);
+    return {
+      object,
+      director: native.objectProgram(object, "director"),
+      control: native.objectProgram(object, "control"),
+      adopted,
+    };
+  } catch (cause) {
+    native.objectClose(object);
+    if (!adopted) removeMaps(bpffs);
+    throw cause;
+  }
+}
+
+/** Pins a program in place of an older one: whoever opens the path finds one of the two. */
+export function pinProgram(native: Native, program: ProgramHandle, path: string): void {
+  const temporary = `${path}-new`;
+  rmSync(temporary, { force: true });
+  native.programPin(program, temporary);
+  renameSync(temporary, path);
+}
+
+/** Removes every pin but the links; maps that nothing else holds are gone then. */
+export function removePins(bpffs: string): void {
+  for (const program of ["director", "control", "director-new", "control-new"]) {
+    rmSync(join(bpffs, program), { force: true });
+  }
+  removeMaps(bpffs);
+  for (const folder of [join(bpffs, "maps"), join(bpffs, "links"), bpffs]) {
+    if (existsSync(folder) && readdirSync(folder).length === 0) removeFolder(folder);
+  }
+}
+
+function removeFolder(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true });
+  } catch {
+    // It is a mount point: whoever mounted it removes it.
+  }
+}
+
+function removeMaps(bpffs: string): void {
+  const folder = join(bpffs, "maps");
+  if (!existsSync(folder)) return;
+  for (const file of readdirSync(folder)) rmSync(join(folder, file));
+}
+
+function checkLayout(native: Native, bpffs: string): void {
+  const map = native.mapOpenPinned(mapPath(bpffs, "settings"));
+  const value = readFirst(native, map);
+  native.mapClose(map);
+  const found = settingsCodec.decode(value).layout_version;
+  if (found !== LAYOUT_VERSION) {
+    throw new Error(
+      `the maps pinned in ${bpffs} have layout version ${found}, this xlb has ${LAYOUT_VERSION}: ` +
+        "stop the running director with the version that started it, then start this one",
+    );
+  }
+}
+
+function readFirst(native: Native, map: MapHandle): Buffer {
+  const value = native.mapLookup(map, new Uint8Array(4));
+  if (value === undefined) throw new Error("an array map without its first element");
+  return value;
+}
+
+/** A pinned map is reused only if the object declares the same size. */
+function takeSizes(native: Native, object: ObjectHandle, bpffs: string): void {
+  for (const [name, file] of Object.entries(pinnedMaps)) {
+    const path = mapPath(bpffs, file);
+    if (name.startsWith(".") || !existsSync(path)) continue;
+    const map = native.mapOpenPinned(path);
+    native.objectSetMaxEntries(object, name, native.mapInfo(map).maxEntries);
+    native.mapClose(map);
+  }
+}
+
+/**
+ * The kernel adds a flag to device maps, and libbpf 1.1 then refuses the pinned one ("parameter mismatch"): it is
+ * handed over open.
+ */
+function reuseDeviceMap(native: Native, object: ObjectHandle, path: string): void {
+  const map = native.mapOpenPinned(path);
+  native.objectReuseMap(object, deviceMap, map);
+  native.mapClose(map);
+}
+
+function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): void {
+  const slots = options.tableSlots ?? defaultTableSlots;
+  if (slots < 2 * SLOTS_PER_LINE || !Number.isInteger(Math.log2(slots))) {
+    throw new Error(`the connection table cannot have ${slots} slots: a power of two from 16 on is needed`);
+  }
+  const lines = slots / SLOTS_PER_LINE;
+  native.objectSetMaxEntries(object, "connections", lines);
+  native.objectSetMaxEntries(object, "connection_details", slots);
+  native.objectSetMaxEntries(object, "ring_segments", defaultRingSegments);
+  native.objectSetMaxEntries(object, "ring_members", options.ringMembers ?? defaultRingMembers);
+  native.objectSetMaxEntries(object, "tree_nodes", options.treeNodes ?? defaultTreeNodes);
+
+  const initial = native.objectInitialValue(object, ".data.settings");
+  const secret = new BigUint64Array(new Uint8Array(randomBytes(32)).buffer);
+  native.objectSetInitialValue(
+    object,
+    ".data.settings",
+    settingsCodec.encode({
+      ...settingsCodec.decode(initial),
+      line_mask: lines - 1,
+      key: [...secret].map((word, index) => (index % 2 === 1 ? word | 1n : word)),
+      timeout: Array.from({ length: settingsCodec.decode(initial).timeout.length }, (_, s) => defaultTimeouts[s] ?? 0),
+      icmp_per_second: defaultIcmpPerSecond,
+    }),
+  );
+}

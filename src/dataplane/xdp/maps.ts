@@ -1,0 +1,203 @@
+/** Typed maps over bytes: what the plane and the readers see of the pinned maps. */
+import type { MapHandle, Native } from "../../native.ts";
+import * as layout from "./layout.generated.ts";
+import type {
+  Codec,
+  ConnectionDetail,
+  Interface,
+  PacketCounters,
+  RealServer,
+  RealServerCounters,
+  RealServerLoad,
+  RingSegment,
+  Service,
+  ServiceSlot,
+  ServiceState,
+  Settings,
+  Sweep,
+} from "./layout.generated.ts";
+import { mapPath } from "./load.ts";
+import type { MapName } from "./load.ts";
+
+export function encodeIndex(index: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(index).buffer);
+}
+
+/** An array map, by system calls. */
+export class ArrayMap<T> {
+  readonly handle: MapHandle;
+  readonly entries: number;
+  readonly #native: Native;
+  readonly #codec: Codec<T>;
+
+  constructor(native: Native, handle: MapHandle, codec: Codec<T>) {
+    this.#native = native;
+    this.handle = handle;
+    this.#codec = codec;
+    this.entries = native.mapInfo(handle).maxEntries;
+  }
+
+  read(index: number): T {
+    return this.#codec.decode(this.bytes(index, 1));
+  }
+
+  readRange(first: number, count: number): T[] {
+    const bytes = this.bytes(first, count);
+    return Array.from({ length: count }, (_, i) => this.#codec.decode(bytes, i * this.#codec.size));
+  }
+
+  bytes(first: number, count: number): Buffer {
+    return count === 0 ? Buffer.alloc(0) : this.#native.mapReadRange(this.handle, first, count);
+  }
+
+  write(index: number, value: T): void {
+    this.#native.mapUpdate(this.handle, encodeIndex(index), this.#codec.encode(value), 0);
+  }
+
+  writeRange(first: number, values: readonly T[]): void {
+    if (values.length === 0) return;
+    const bytes = new Uint8Array(values.length * this.#codec.size);
+    const view = new DataView(bytes.buffer);
+    for (const [index, value] of values.entries()) this.#codec.write(view, index * this.#codec.size, value);
+    this.#native.mapWriteRange(this.handle, first, bytes);
+  }
+}
+
+/** An array map of 32-bit words. */
+export class WordMap {
+  readonly entries: number;
+  readonly #native: Native;
+  readonly #handle: MapHandle;
+
+  constructor(native: Native, handle: MapHandle) {
+    this.#native = native;
+    this.#handle = handle;
+    this.entries = native.mapInfo(handle).maxEntries;
+  }
+
+  read(first: number, count: number): Uint32Array {
+    if (count === 0) return new Uint32Array(0);
+    // Copied, as a Buffer need not begin at a multiple of four.
+    return new Uint32Array(new Uint8Array(this.#native.mapReadRange(this.#handle, first, count)).buffer);
+  }
+
+  write(first: number, words: Uint32Array): void {
+    if (words.length === 0) return;
+    this.#native.mapWriteRange(this.#handle, first, new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
+  }
+}
+
+/** An array map in our own memory: reading and writing are no system calls, and packets see it at once. */
+export class MappedArray<T> {
+  readonly entries: number;
+  readonly memory: ArrayBuffer;
+  readonly size: number;
+  readonly #view: DataView;
+  readonly #codec: Codec<T>;
+
+  constructor(native: Native, handle: MapHandle, codec: Codec<T>, writable: boolean) {
+    const info = native.mapInfo(handle);
+    this.entries = info.maxEntries;
+    this.memory = native.mapMemory(handle, writable);
+    this.size = codec.size;
+    this.#view = new DataView(this.memory);
+    this.#codec = codec;
+  }
+
+  read(index: number): T {
+    return this.#codec.read(this.#view, index * this.size);
+  }
+
+  write(index: number, value: T): void {
+    this.#codec.write(this.#view, index * this.size, value);
+  }
+}
+
+/** A per-CPU array map: each read gives one value for every CPU. */
+export class PerCpuArray<T> {
+  readonly #native: Native;
+  readonly #handle: MapHandle;
+  readonly #codec: Codec<T>;
+  readonly #stride: number;
+  readonly #cpus: number;
+
+  constructor(native: Native, handle: MapHandle, codec: Codec<T>) {
+    this.#native = native;
+    this.#handle = handle;
+    this.#codec = codec;
+    this.#stride = Math.ceil(codec.size / 8) * 8;
+    this.#cpus = native.possibleCpus();
+  }
+
+  /** For each index the values of all CPUs. */
+  readRange(first: number, count: number): T[][] {
+    if (count === 0) return [];
+    const bytes = this.#native.mapReadRange(this.#handle, first, count);
+    return Array.from({ length: count }, (_, index) =>
+      Array.from({ length: this.#cpus }, (_, cpu) =>
+        this.#codec.decode(bytes, (index * this.#cpus + cpu) * this.#stride),
+      ),
+    );
+  }
+
+  clear(index: number): void {
+    this.#native.mapUpdate(this.#handle, encodeIndex(index), new Uint8Array(this.#stride * this.#cpus), 0);
+  }
+}
+
+/** Every pinned map that user space looks into. */
+export interface DirectorMaps {
+  readonly settings: MappedArray<Settings>;
+  readonly sweep: MappedArray<Sweep>;
+  readonly interfaces: ArrayMap<Interface>;
+  readonly serviceSlots: MappedArray<ServiceSlot>;
+  readonly services: ArrayMap<Service>;
+  readonly serviceStates: MappedArray<ServiceState>;
+  readonly realServers: MappedArray<RealServer>;
+  readonly loads: MappedArray<RealServerLoad>;
+  readonly counters: PerCpuArray<RealServerCounters>;
+  readonly packetCounters: PerCpuArray<PacketCounters>;
+  readonly ringSegments: ArrayMap<RingSegment>;
+  readonly ringMembers: WordMap;
+  readonly treeNodes: WordMap;
+  readonly redirectPorts: MapHandle;
+  /** The connection table's words, two for each slot: the lower half first, where numbers are little endian. */
+  readonly connectionWords: Uint32Array;
+  readonly connectionDetails: MappedArray<ConnectionDetail>;
+  close(): void;
+}
+
+/** Throws the addon's error, with `code` ENOENT, if a map is not pinned. */
+export function openMaps(native: Native, bpffs: string, writable: boolean): DirectorMaps {
+  const handles: MapHandle[] = [];
+  const close = () => handles.forEach((handle) => native.mapClose(handle));
+  const open = (name: MapName): MapHandle => {
+    const handle = native.mapOpenPinned(mapPath(bpffs, name));
+    handles.push(handle);
+    return handle;
+  };
+  try {
+    return {
+      settings: new MappedArray(native, open("settings"), layout.settings, writable),
+      sweep: new MappedArray(native, open("sweep"), layout.sweep, false),
+      interfaces: new ArrayMap(native, open("interfaces"), layout.interfaceStruct),
+      serviceSlots: new MappedArray(native, open("service_slots"), layout.serviceSlot, false),
+      services: new ArrayMap(native, open("services"), layout.service),
+      serviceStates: new MappedArray(native, open("service_states"), layout.serviceState, writable),
+      realServers: new MappedArray(native, open("real_servers"), layout.realServer, writable),
+      loads: new MappedArray(native, open("real_server_loads"), layout.realServerLoad, writable),
+      counters: new PerCpuArray(native, open("real_server_counters"), layout.realServerCounters),
+      packetCounters: new PerCpuArray(native, open("packet_counters"), layout.packetCounters),
+      ringSegments: new ArrayMap(native, open("ring_segments"), layout.ringSegment),
+      ringMembers: new WordMap(native, open("ring_members")),
+      treeNodes: new WordMap(native, open("tree_nodes")),
+      redirectPorts: open("redirect_ports"),
+      connectionWords: new Uint32Array(native.mapMemory(open("connections"), false)),
+      connectionDetails: new MappedArray(native, open("connection_details"), layout.connectionDetail, false),
+      close,
+    };
+  } catch (cause) {
+    close();
+    throw cause;
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * Schedulers that are an index into a ring: rr, wrr, and the consistent hash for packets that find no free slot.
+ * The data path takes position = cursor++ modulo the ring's length; here it is told what lies at each position, so
+ * that the sequence is the kernel's (net/netfilter/ipvs/ip_vs_rr.c and ip_vs_wrr.c), also across changes.
+ */
+
+/** A real server as a scheduler sees it. Lists of them are in the kernel's order: the newest first. */
+export interface Member {
+  readonly id: number;
+  readonly weight: number;
+}
+
+/** `first` counts from the start of `members`; `end` is the position behind the segment's last. */
+export interface Segment {
+  readonly end: number;
+  readonly first: number;
+  readonly length: number;
+}
+
+export interface Ring {
+  readonly members: readonly number[];
+  readonly segments: readonly Segment[];
+  /** Cycle of the cursor: the last segment's `end`. */
+  readonly length: number;
+}
+
+/** The real server at a position, as the data path finds it; undefined if the ring is empty. */
+export function ringMember(ring: Ring, position: number): number | undefined {
+  let start = 0;
+  for (const segment of ring.segments) {
+    if (position < segment.end) return ring.members[segment.first + ((position - start) % segment.length)];
+    start = segment.end;
+  }
+  return undefined;
+}
+
+/**
+ * What rr and wrr remember between two packets. rr: the real server served last, 0 for the list's head. wrr: the
+ * weight that is required at present (`cw` of the kernel), 0 before there is one; the place in the list is its head
+ * after every change.
+ */
+export type RingOrigin = number;
+
+// --- rr
+
+export function roundRobinRing(members: readonly Member[]): Ring {
+  const ids = members.filter((member) => member.weight > 0).map((member) => member.id);
+  if (ids.length === 0) return { members: [], segments: [], length: 0 };
+  return { members: ids, segments: [{ end: ids.length, first: 0, length: ids.length }], length: ids.length };
+}
+
+/** The real server that was served last: by the ring since it was made, else by what was before it. */
+export function roundRobinOrigin(ring: Ring, cursor: bigint, ringCursor: bigint, origin: RingOrigin): RingOrigin {
+  if (cursor === ringCursor || ring.length === 0) return origin;
+  return ringMember(ring, Number((cursor - 1n) % BigInt(ring.length))) ?? origin;
+}
+
+/** ip_vs_rr_del_dest: the pointer goes to the neighbour before the one that leaves, or to the head. */
+export function roundRobinRemoved(origin: RingOrigin, membersBefore: readonly Member[], removed: number): RingOrigin {
+  if (origin !== removed) return origin;
+  const index = membersBefore.findIndex((member) => member.id === removed);
+  return membersBefore[index - 1]?.id ?? 0;
+}
+
+/** The position of the first real server with a weight behind the one served last. */
+export function roundRobinCursor(members: readonly Member[], origin: RingOrigin): number {
+  const last = members.findIndex((member) => member.id === origin);
+  let position = 0;
+  for (const [index, member] of members.entries()) {
+    if (member.weight === 0) continue;
+    if (index > last) return position;
+    position++;
+  }
+  return 0;
+}
+
+// --- wrr
+
+function greatestCommonDivisor(a: number, b: number): number {
+  while (b !== 0) [a, b] = [b, a % b];
+  return a;
+}
+
+/** `di` and `mw` of the kernel: the step between two required weights, and the highest of them. */
+interface WeightSteps {
+  readonly step: number;
+  readonly highest: number;
+}
+
+function weightSteps(members: Iterable<Member>): WeightSteps {
+  let divisor = 0;
+  let maximum = 0;
+  for (const { weight } of members) {
+    if (weight === 0) continue;
+    if (divisor !== 1) divisor = greatestCommonDivisor(weight, divisor);
+    maximum = Math.max(maximum, weight);
+  }
+  const step = divisor === 0 ? 1 : divisor;
+  return { step, highest: maximum - (step - 1) };
+}
+
+/**
+ * Required weights run from the highest down to 1 by the step. All those that the same members reach are one segment,
+ * walked once for each.
+ */
+export function weightedRoundRobinRing(members: readonly Member[]): Ring {
+  const { step } = weightSteps(members);
+  const weights = distinctWeights(members);
+  const ids: number[] = [];
+  const segments: Segment[] = [];
+  let end = 0;
+  for (const [index, weight] of weights.entries()) {
+    const first = ids.length;
+    for (const member of members) if (member.weight >= weight) ids.push(member.id);
+    const length = ids.length - first;
+    end += ((weight - (weights[index + 1] ?? 0)) / step) * length;
+    segments.push({ end, first, length });
+  }
+  return { members: ids, segments, length: end };
+}
+
+/** The required weight at which the last one was served: by the ring since it was made, else what was before it. */
+export function weightedRoundRobinOrigin(
+  members: readonly Member[],
+  cursor: bigint,
+  ringCursor: bigint,
+  origin: RingOrigin,
+): RingOrigin {
+  if (cursor === ringCursor) return origin;
+  const ring = weightedRoundRobinRing(members);
+  if (ring.length === 0) return origin;
+  const { step } = weightSteps(members);
+  const weights = distinctWeights(members);
+  const position = Number((cursor - 1n) % BigInt(ring.length));
+  let start = 0;
+  for (const [index, segment] of ring.segments.entries()) {
+    if (position < segment.end) {
+      const rounds = Math.floor((position - start) / segment.length);
+      return (weights[index] ?? 1) - (step - 1) - rounds * step;
+    }
+    start = segment.end;
+  }
+  return origin;
+}
+
+/** ip_vs_wrr_dest_changed, called after every addition, removal and edit of a real server. */
+export function weightedRoundRobinChanged(origin: RingOrigin, members: Iterable<Member>): RingOrigin {
+  const { step, highest } = weightSteps(members);
+  if (origin > highest || origin === 0) return highest;
+  return step > 1 ? Math.floor(origin / step) * step + 1 : origin;
+}
+
+/** Where the required weight begins: the kernel starts again from the head of the list with it. */
+export function weightedRoundRobinCursor(members: readonly Member[], origin: RingOrigin): number {
+  const { step } = weightSteps(members);
+  const weights = distinctWeights(members);
+  let position = 0;
+  for (const [index, weight] of weights.entries()) {
+    const reached = members.reduce((count, member) => count + (member.weight >= weight ? 1 : 0), 0);
+    const highest = weight - (step - 1);
+    const next = (weights[index + 1] ?? 0) - (step - 1);
+    if (origin > next) return position + (Math.max(highest - origin, 0) / step) * reached;
+    position += ((highest - next) / step) * reached;
+  }
+  return 0;
+}
+
+/** Above 0, the greatest first. */
+function distinctWeights(members: readonly Member[]): number[] {
+  return [...new Set(members.map((member) => member.weight))].filter((weight) => weight > 0).sort((a, b) => b - a);
+}
+
+// --- consistent hash
+
+const smallestSpread = 251;
+const largestSpread = 65537;
+
+/** Prime, about ten for each member. */
+export function spreadLength(members: number): number {
+  let length = Math.min(Math.max(smallestSpread, 10 * members), largestSpread);
+  while (!isPrime(length)) length++;
+  return length;
+}
+
+function isPrime(number: number): boolean {
+  for (let divisor = 2; divisor * divisor <= number; divisor++) if (number % divisor === 0) return false;
+  return true;
+}
+
+/**
+ * Maglev's table (Eisenbud and others, NSDI 2016, section 3.4): every member fills the places of its own permutation
+ * in turn. It depends on the set of endpoints only, so every director makes the same one, and losing a member moves
+ * few places of the others. `key` is the printed endpoint.
+ */
+export function spreadTable(members: readonly { readonly id: number; readonly key: string }[]): Uint32Array {
+  if (members.length === 0) return new Uint32Array(0);
+  const ordered = [...members].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  const length = spreadLength(ordered.length);
+  const skips = ordered.map(({ key }) => (hash(key, 0x9747b28c) % (length - 1)) + 1);
+  const places = ordered.map(({ key }) => hash(key, 0x3c6ef372) % length);
+  const table = new Uint32Array(length);
+  for (let filled = 0; filled < length;) {
+    for (let index = 0; index < ordered.length && filled < length; index++) {
+      const skip = skips[index] as number; // as long as `ordered`
+      let place = places[index] as number;
+      while (table[place] !== 0) place = (place + skip) % length;
+      table[place] = (ordered[index] as { id: number }).id;
+      places[index] = (place + skip) % length;
+      filled++;
+    }
+  }
+  return table;
+}
+
+/** FNV-1a over the text, with the finisher of MurmurHash3. */
+function hash(text: string, seed: number): number {
+  let value = (0x811c9dc5 ^ seed) >>> 0;
+  for (let index = 0; index < text.length; index++) {
+    value = Math.imul(value ^ text.charCodeAt(index), 0x01000193);
+  }
+  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
+  return (value ^ (value >>> 16)) >>> 0;
+}

@@ -1,0 +1,861 @@
+/**
+ * The writer of services and real servers. What is desired of a service is collected over a batch of changes and then
+ * written once, in an order in which packets meet it whole at every moment: real servers before the ring or tree that
+ * names them, those before the service's slot; what goes away in the opposite order.
+ */
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
+import type { Change } from "../../model/change.ts";
+import { printIdentity, realServerKey } from "../../model/service.ts";
+import type { RealServer, Scheduler, ServiceIdentity, VirtualService } from "../../model/service.ts";
+import type { ApplyResult } from "../data-plane.ts";
+import {
+  addressWords,
+  encodeSchedulerFlags,
+  familyNumbers,
+  macText,
+  methodNumbers,
+  netmaskWords,
+  protocolNumbers,
+  schedulerNumbers,
+} from "./codec.ts";
+import type { Control } from "./control.ts";
+import { IdAllocator, RegionAllocator } from "./ids.ts";
+import type { Region } from "./ids.ts";
+import * as layout from "./layout.generated.ts";
+import type { DirectorMaps } from "./maps.ts";
+import type { Resolution } from "./network.ts";
+import {
+  roundRobinCursor,
+  roundRobinOrigin,
+  roundRobinRemoved,
+  roundRobinRing,
+  spreadTable,
+  weightedRoundRobinChanged,
+  weightedRoundRobinCursor,
+  weightedRoundRobinOrigin,
+  weightedRoundRobinRing,
+} from "./rings.ts";
+import type { Member, Ring, RingOrigin } from "./rings.ts";
+import { readCounters } from "./statistics.ts";
+import { readServices, readSlots, toVirtualService } from "./stored.ts";
+import type { StoredRealServer } from "./stored.ts";
+import { leafNode, leavesFor, provisionalTree } from "./trees.ts";
+import { schedulerKinds } from "./capabilities.ts";
+
+const { REAL_SERVER_AVAILABLE, REAL_SERVER_LOCAL, REAL_SERVER_OVERLOADED, REAL_SERVER_RESOLVED } =
+  layout.realServerFlag;
+
+/** A real server that was taken away keeps its id this long at least: a packet may be on its way to it; milliseconds. */
+const lingerMs = 2000;
+/** Services written before the event loop has its turn. */
+const servicesPerTurn = 50;
+
+/** The words of a struct real_server_load. */
+const loadWords = layout.realServerLoad.size / 4;
+const weightWord = layout.realServerLoad.fields.weight.offset / 4;
+/** The 64-bit words of a struct service_state. */
+const stateWords = layout.serviceState.size / 8;
+const stickyWord = layout.serviceState.fields.sticky.offset / 4;
+
+/** A real server of one service. `record` is what lies in the map, but for the flag that the data path sets. */
+interface Real {
+  readonly id: number;
+  readonly key: string;
+  readonly address: string;
+  record: layout.RealServer;
+  /** Wanted; the map follows when the service is written. */
+  weight: number;
+  /** When it was taken away, milliseconds of the monotonic clock. */
+  removedAt: number;
+}
+
+interface Service {
+  readonly id: number;
+  readonly key: string;
+  readonly identity: ServiceIdentity & { readonly kind: "address" };
+  /** Wanted. */
+  wanted: Omit<VirtualService, "identity" | "realServers">;
+  /** By endpoint, in the order of addition. */
+  readonly members: Map<string, Real>;
+  /** Taken away; kept while connections last, and taken back with their counts. */
+  readonly lingering: Map<string, Real>;
+  /** Place of the next real server in the order of addition. */
+  nextOrder: number;
+  /** What lies in the map. */
+  record: layout.Service;
+  slotted: boolean;
+  /** Taken away. */
+  removed: boolean;
+  /** What round robin remembers, while changes are collected; else undefined, as only the cursor knows. */
+  origin: RingOrigin | undefined;
+  /** Ids that the spread table was made of. */
+  spreadOf: string;
+  /** Wanted and map differ. */
+  dirty: boolean;
+}
+
+interface Allocators {
+  readonly segments: RegionAllocator;
+  readonly ringMembers: RegionAllocator;
+  readonly treeNodes: RegionAllocator;
+}
+
+/** The places in the maps that a service's record names. */
+interface ServiceRegions {
+  readonly segments: Region;
+  readonly members: Region;
+  readonly spread: Region;
+  readonly tree: Region;
+}
+
+/** What is to be written beside the record; an absent spread table stays as it is. */
+interface Structures {
+  readonly spread: { readonly table: Uint32Array; readonly region: Region } | undefined;
+  readonly ring: { readonly ring: Ring; readonly members: Region; readonly segments: Region } | undefined;
+  readonly tree: { readonly leaves: number; readonly fresh: boolean; readonly region: Region } | undefined;
+}
+
+export interface ServiceTableDeps {
+  readonly maps: DirectorMaps;
+  readonly control: Control;
+  /** The next hop of an address, as it is known now. */
+  resolve(address: string): Resolution;
+  /** A real server's MAC address has changed, or its way to it. */
+  onNextHop(message: string): void;
+}
+
+export class ServiceTable {
+  readonly #deps: ServiceTableDeps;
+  readonly #services = new Map<string, Service>();
+  readonly #serviceIds: IdAllocator;
+  readonly #realServerIds: IdAllocator;
+  readonly #allocators: Allocators;
+  readonly #loads: Uint32Array;
+  readonly #cursors: BigUint64Array;
+  readonly #states: Uint32Array;
+
+  /** Takes over what lies in the maps. What a daemon that died left half done is finished by {@link repair}. */
+  constructor(deps: ServiceTableDeps) {
+    this.#deps = deps;
+    const { maps } = deps;
+    this.#loads = new Uint32Array(maps.loads.memory);
+    this.#cursors = new BigUint64Array(maps.serviceStates.memory);
+    this.#states = new Uint32Array(maps.serviceStates.memory);
+    const usedIds: number[] = [];
+    for (const stored of readServices(maps)) {
+      const service: Service = {
+        id: stored.id,
+        key: printIdentity(stored.identity),
+        identity: stored.identity as Service["identity"], // a stored service has an address
+        wanted: toVirtualService(stored),
+        members: new Map(),
+        lingering: new Map(),
+        nextOrder: (stored.members.at(-1)?.record.leaf ?? -1) + 1,
+        record: stored.record,
+        slotted: stored.slotted,
+        removed: !stored.slotted,
+        origin: undefined,
+        spreadOf: "",
+        dirty: !stored.slotted,
+      };
+      for (const found of stored.members) this.#adopt(found, service.members);
+      for (const found of stored.lingering) this.#adopt(found, service.lingering);
+      usedIds.push(...[...stored.members, ...stored.lingering].map(({ id }) => id));
+      this.#services.set(service.key, service);
+    }
+    const services = [...this.#services.values()];
+    this.#serviceIds = new IdAllocator(
+      layout.MAX_SERVICES,
+      services.map(({ id }) => id),
+    );
+    this.#realServerIds = new IdAllocator(layout.MAX_REAL_SERVERS, usedIds);
+    const regions = services.map(({ record }) => this.#regionsOf(record));
+    this.#allocators = {
+      segments: new RegionAllocator(
+        maps.ringSegments.entries,
+        regions.map(({ segments }) => segments),
+      ),
+      ringMembers: new RegionAllocator(
+        maps.ringMembers.entries,
+        regions.flatMap(({ members, spread }) => [members, spread]),
+      ),
+      treeNodes: new RegionAllocator(
+        maps.treeNodes.entries,
+        regions.map(({ tree }) => tree),
+      ),
+    };
+  }
+
+  #adopt({ id, record, realServer }: StoredRealServer, into: Map<string, Real>): void {
+    const key = realServerKey(realServer);
+    into.set(key, {
+      id,
+      key,
+      address: realServer.address,
+      record: { ...record, flags: record.flags & ~REAL_SERVER_OVERLOADED },
+      weight: realServer.weight,
+      removedAt: performance.now(),
+    });
+  }
+
+  /** Makes rings, trees and slots agree with the records of services and real servers; writes only what does not. */
+  async repair(): Promise<void> {
+    const { maps, control } = this.#deps;
+    const byId = new Map([...this.#services.values()].map((service) => [service.id, service]));
+    for (const { slot } of [...readSlots(maps)]) {
+      if (slot.service !== 0 && !byId.has(slot.service)) control.deleteService(slot);
+    }
+    for (const service of this.#services.values()) {
+      if (service.removed) continue;
+      const spread = spreadMembers(service);
+      if (sameWords(maps.ringMembers.read(service.record.spread, service.record.spread_length), spreadTable(spread))) {
+        service.spreadOf = idsOf(spread);
+      } else {
+        this.#touch(service);
+      }
+      if (!this.#isWhole(service)) this.#touch(service);
+    }
+    await this.#writeAll();
+    this.#updateAllPorts();
+  }
+
+  /** Whether ring or tree name exactly the members that are to be scheduled. */
+  #isWhole(service: Service): boolean {
+    const { maps } = this.#deps;
+    const { record } = service;
+    if (schedulerKinds[service.wanted.scheduler] === "ring") {
+      const ring = ringOf(service);
+      const segments = maps.ringSegments.readRange(record.ring_segment, record.ring_segments);
+      const first = segments[0]?.first ?? 0;
+      const members = maps.ringMembers.read(first, this.#regionsOf(record).members.length);
+      return (
+        record.ring_length === ring.length &&
+        sameWords(members, Uint32Array.from(ring.members)) &&
+        segments.length === ring.segments.length &&
+        ring.segments.every((segment, index) => {
+          const found = segments[index];
+          return found !== undefined && found.end === segment.end && found.first === segment.first + first;
+        })
+      );
+    }
+    const leaves = maps.treeNodes.read(record.tree + record.tree_leaves, record.tree_leaves);
+    const placed = [...service.members.values()].every((real) => real.record.leaf < record.tree_leaves);
+    return placed && sameWords(leaves, leavesOf(service, record.tree_leaves));
+  }
+
+  /** Applies in order; the maps are written once for each service that changed. */
+  async apply(changes: readonly Change[]): Promise<readonly ApplyResult[]> {
+    const results: { change: Change; error?: Error }[] = [];
+    const touched = new Map<string, { error?: Error }[]>();
+    for (const change of changes) {
+      const result: { change: Change; error?: Error } = { change };
+      results.push(result);
+      try {
+        const key = printIdentity("service" in change ? change.service.identity : change.identity);
+        this.#collect(change);
+        const of = touched.get(key);
+        if (of === undefined) touched.set(key, [result]);
+        else of.push(result);
+      } catch (error) {
+        result.error = asError(error);
+      }
+    }
+    const failures = await this.#writeAll();
+    for (const [key, error] of failures) for (const result of touched.get(key) ?? []) result.error ??= error;
+    this.#updateAllPorts();
+    return results;
+  }
+
+  // --- collecting what is wanted
+
+  #collect(change: Change): void {
+    switch (change.kind) {
+      case "add-service":
+      case "edit-service":
+        return this.#putService(change.service, change.kind === "add-service");
+      case "remove-service":
+        return this.#removeService(change.identity);
+      case "add-real-server":
+        return this.#putRealServer(change.identity, change.realServer, true);
+      case "edit-real-server":
+        return this.#putRealServer(change.identity, change.realServer, false);
+      case "remove-real-server": {
+        const service = this.#services.get(printIdentity(change.identity));
+        const real = service?.members.get(realServerKey(change));
+        if (service !== undefined && real !== undefined) this.#removeRealServer(service, real);
+      }
+    }
+  }
+
+  #putService(wanted: VirtualService, add: boolean): void {
+    const { identity } = wanted;
+    const key = printIdentity(identity);
+    if (identity.kind !== "address") throw new Error("XDP does not see firewall marks");
+    if (schedulerKinds[wanted.scheduler] === undefined) {
+      throw new Error(`scheduler ${wanted.scheduler} is not yet active in XDP`);
+    }
+    let service = this.#services.get(key);
+    if (service === undefined || service.removed) {
+      if (!add) throw new Error(`there is no service ${key}`);
+      service ??= this.#newService(identity, key);
+      this.#touch(service);
+      service.removed = false;
+      service.origin = 0;
+      // A service that comes back is a new one for whoever reads its counters, as in the kernel.
+      service.record = { ...service.record, retired_connections: 0n, retired_packets: 0n, retired_bytes: 0n };
+      for (const real of service.lingering.values()) this.#deps.maps.counters.clear(real.id);
+    } else {
+      this.#touch(service);
+      if (service.wanted.scheduler !== wanted.scheduler) {
+        service.origin = wanted.scheduler === "wrr" ? weightedRoundRobinChanged(0, service.members.values()) : 0;
+      }
+    }
+    const { scheduler, schedulerFlags, persistence, onePacket } = wanted;
+    service.wanted = { scheduler, schedulerFlags, onePacket, ...(persistence === undefined ? {} : { persistence }) };
+  }
+
+  #newService(identity: Service["identity"], key: string): Service {
+    const id = this.#serviceIds.take();
+    if (id === undefined) throw new Error(`no more than ${layout.MAX_SERVICES - 1} services fit into the tables`);
+    this.#cursors.fill(0n, id * stateWords, (id + 1) * stateWords);
+    const service: Service = {
+      id,
+      key,
+      identity,
+      wanted: { scheduler: "rr", schedulerFlags: [], onePacket: false },
+      members: new Map(),
+      lingering: new Map(),
+      nextOrder: 0,
+      record: layout.service.decode(new Uint8Array(layout.service.size)),
+      slotted: false,
+      removed: false,
+      origin: 0,
+      spreadOf: "",
+      dirty: true,
+    };
+    this.#services.set(key, service);
+    return service;
+  }
+
+  #removeService(identity: ServiceIdentity): void {
+    const service = this.#services.get(printIdentity(identity));
+    if (service === undefined || service.removed) return;
+    this.#touch(service);
+    for (const real of [...service.members.values()]) this.#removeRealServer(service, real);
+    service.removed = true;
+  }
+
+  #putRealServer(identity: ServiceIdentity, wanted: RealServer, add: boolean): void {
+    const service = this.#services.get(printIdentity(identity));
+    if (service === undefined || service.removed) throw new Error(`there is no service ${printIdentity(identity)}`);
+    const key = realServerKey(wanted);
+    let real = service.members.get(key);
+    if (real === undefined && !add) throw new Error(`${service.key} has no real server ${key}`);
+    this.#touch(service);
+    if (real === undefined) {
+      real = service.lingering.get(key) ?? this.#newRealServer(service, wanted, key);
+      real.record = { ...real.record, leaf: service.nextOrder++ };
+      service.lingering.delete(key);
+      service.members.set(key, real);
+    }
+    real.weight = wanted.weight;
+    real.record = {
+      ...real.record,
+      method: methodNumbers[wanted.method],
+      upper_threshold: wanted.upperThreshold,
+      lower_threshold: wanted.lowerThreshold,
+    };
+    this.#membersChanged(service);
+  }
+
+  #newRealServer(service: Service, { address, port }: RealServer, key: string): Real {
+    const id = this.#realServerIds.take();
+    if (id === undefined) {
+      throw new Error(`no more than ${layout.MAX_REAL_SERVERS - 1} real servers fit into the tables`);
+    }
+    this.#loads.fill(0, id * loadWords, (id + 1) * loadWords);
+    this.#deps.maps.counters.clear(id);
+    const record: layout.RealServer = {
+      ...layout.realServer.decode(new Uint8Array(layout.realServer.size)),
+      service: service.id,
+      address: addressWords(address),
+      port,
+      family: familyNumbers[address.includes(":") ? "ipv6" : "ipv4"],
+    };
+    return { id, key, address, record, weight: 0, removedAt: 0 };
+  }
+
+  #removeRealServer(service: Service, real: Real): void {
+    this.#touch(service);
+    if (service.wanted.scheduler === "rr" && service.origin === real.id) {
+      service.origin = roundRobinRemoved(service.origin, newestFirst(service), real.id);
+    }
+    service.members.delete(real.key);
+    service.lingering.set(real.key, real);
+    real.weight = 0;
+    real.removedAt = performance.now();
+    this.#membersChanged(service);
+  }
+
+  #membersChanged(service: Service): void {
+    if (service.wanted.scheduler !== "wrr") return;
+    service.origin = weightedRoundRobinChanged(service.origin ?? 0, service.members.values());
+  }
+
+  /** Before the first change of a batch: what the cursor has come to is remembered in the kernel's terms. */
+  #touch(service: Service): void {
+    service.dirty = true;
+    if (service.origin !== undefined) return;
+    const { ring_cursor: ringCursor, ring_origin: origin } = service.record;
+    const cursor = this.#cursors[service.id * stateWords] ?? 0n;
+    const members = newestFirst(service);
+    service.origin =
+      service.wanted.scheduler === "wrr"
+        ? weightedRoundRobinOrigin(members, cursor, ringCursor, origin)
+        : service.wanted.scheduler === "rr"
+          ? roundRobinOrigin(roundRobinRing(members), cursor, ringCursor, origin)
+          : 0;
+  }
+
+  // --- writing it
+
+  /** By service key: why it could not be written. It stays to be written with the next batch. */
+  async #writeAll(): Promise<Map<string, Error>> {
+    const failures = new Map<string, Error>();
+    let written = 0;
+    for (const service of [...this.#services.values()]) {
+      if (!service.dirty) continue;
+      try {
+        if (service.removed) this.#writeRemoval(service);
+        else await this.#write(service);
+        service.dirty = false;
+        service.origin = undefined;
+      } catch (error) {
+        failures.set(service.key, asError(error));
+      }
+      if (++written % servicesPerTurn === 0) await nextTurn();
+    }
+    return failures;
+  }
+
+  async #write(service: Service): Promise<void> {
+    const structures = await this.#prepare(service);
+    const { control } = this.#deps;
+    const { ring, tree } = structures;
+
+    // Weights that rise first; those that become 0 when nothing leads to the real server any more.
+    const silenced: Real[] = [];
+    for (const real of service.members.values()) {
+      this.#writeRealServer(service, real);
+      const index = real.id * loadWords + weightWord;
+      if (real.weight > 0) this.#loads[index] = real.weight;
+      else if (this.#loads[index] !== 0) silenced.push(real);
+    }
+    const departed = [...service.lingering.values()].filter(isAvailable);
+
+    const old = this.#regionsOf(service.record);
+    const fields = {
+      ...attributesOf(service),
+      ...this.#writeSpread(service, structures.spread),
+      ...(ring === undefined ? noRing : this.#writeRing(service, ring)),
+      ...(tree === undefined ? noTree : this.#writeTree(service, tree)),
+    };
+    this.#writeRecord(service, { ...service.record, ...fields });
+    if (tree !== undefined) control.buildTree(service.id);
+
+    for (const real of silenced) this.#loads[real.id * loadWords + weightWord] = 0;
+    for (const real of departed) this.#writeDeparture(real);
+    if (tree !== undefined && silenced.length + departed.length > 0) control.buildTree(service.id);
+    if (!service.slotted) {
+      if (service.identity.port === 0) this.#setAllPorts(true);
+      control.putService(slotOf(service));
+      service.slotted = true;
+    }
+    this.#releaseUnused(old, this.#regionsOf(service.record));
+  }
+
+  #writeRemoval(service: Service): void {
+    if (service.slotted) this.#deps.control.deleteService(slotOf(service));
+    service.slotted = false;
+    for (const real of service.lingering.values()) if (isAvailable(real)) this.#writeDeparture(real);
+    const old = this.#regionsOf(service.record);
+    service.spreadOf = "";
+    this.#writeRecord(service, {
+      ...service.record,
+      ...attributesOf(service),
+      ...noRing,
+      ...noTree,
+      spread: 0,
+      spread_length: 0,
+    });
+    this.#releaseUnused(old, this.#regionsOf(service.record));
+  }
+
+  #writeDeparture(real: Real): void {
+    this.#loads[real.id * loadWords + weightWord] = 0;
+    this.#writeRealServerRecord(real, { ...real.record, flags: real.record.flags & ~REAL_SERVER_AVAILABLE });
+  }
+
+  #writeRealServer(service: Service, real: Real): void {
+    const record = { ...real.record, service: service.id, flags: real.record.flags | REAL_SERVER_AVAILABLE };
+    const resolved = isAvailable(real) ? record : withNextHop(record, this.#deps.resolve(real.address));
+    this.#writeRealServerRecord(real, resolved);
+  }
+
+  #writeRealServerRecord(real: Real, record: layout.RealServer): void {
+    const { maps } = this.#deps;
+    const overloaded = maps.realServers.read(real.id).flags & REAL_SERVER_OVERLOADED;
+    maps.realServers.write(real.id, { ...record, flags: record.flags | overloaded });
+    real.record = record;
+  }
+
+  #writeRecord(service: Service, record: layout.Service): void {
+    this.#deps.maps.services.write(service.id, record);
+    service.record = record;
+  }
+
+  /** What a service needs beside its record, with places in the maps taken for it. */
+  async #prepare(service: Service): Promise<Structures> {
+    const scheduled = spreadMembers(service);
+    const table = idsOf(scheduled) === service.spreadOf ? undefined : spreadTable(scheduled);
+    const isRing = schedulerKinds[service.wanted.scheduler] === "ring";
+    const ring = isRing ? ringOf(service) : undefined;
+    const tree = isRing ? undefined : placeLeaves(service);
+    const [spreadRegion = nowhere, members = nowhere, segments = nowhere, nodes = nowhere] = await this.#takeAll([
+      ["ringMembers", table?.length ?? 0],
+      ["ringMembers", ring?.members.length ?? 0],
+      ["segments", ring?.segments.length ?? 0],
+      ["treeNodes", tree?.fresh === true ? 2 * tree.leaves : 0],
+    ]);
+    return {
+      spread: table === undefined ? undefined : { table, region: spreadRegion },
+      ring: ring === undefined ? undefined : { ring, members, segments },
+      tree: tree === undefined ? undefined : { ...tree, region: nodes },
+    };
+  }
+
+  #writeSpread(service: Service, spread: Structures["spread"]): Partial<layout.Service> {
+    if (spread === undefined) return {};
+    this.#deps.maps.ringMembers.write(spread.region.offset, spread.table);
+    service.spreadOf = idsOf(spreadMembers(service));
+    return { spread: spread.region.offset, spread_length: spread.region.length };
+  }
+
+  #writeRing(service: Service, { ring, members, segments }: NonNullable<Structures["ring"]>): Partial<layout.Service> {
+    const { maps } = this.#deps;
+    maps.ringMembers.write(members.offset, Uint32Array.from(ring.members));
+    maps.ringSegments.writeRange(
+      segments.offset,
+      ring.segments.map(({ end, first, length }) => ({ end, first: first + members.offset, length })),
+    );
+    const origin = service.origin ?? 0;
+    const position =
+      service.wanted.scheduler === "wrr"
+        ? weightedRoundRobinCursor(newestFirst(service), origin)
+        : roundRobinCursor(newestFirst(service), origin);
+    Atomics.store(this.#cursors, service.id * stateWords, BigInt(position));
+    return {
+      ring_segment: segments.offset,
+      ring_segments: segments.length,
+      ring_length: ring.length,
+      ring_cursor: BigInt(position),
+      ring_origin: origin,
+    };
+  }
+
+  #writeTree(service: Service, { leaves, fresh, region }: NonNullable<Structures["tree"]>): Partial<layout.Service> {
+    const { treeNodes } = this.#deps.maps;
+    if (!fresh) {
+      treeNodes.write(service.record.tree + leaves, leavesOf(service, leaves));
+      return {};
+    }
+    const scheduled = spreadMembers(service).map(({ id, record }) => ({ id, order: record.leaf }));
+    treeNodes.write(region.offset, provisionalTree(leaves, scheduled));
+    return { tree: region.offset, tree_leaves: leaves };
+  }
+
+  /** All or none. What was released a moment ago is waited for when there is no other room. */
+  async #takeAll(wanted: readonly (readonly [keyof Allocators, number])[]): Promise<Region[]> {
+    const taken: Region[] = [];
+    for (const [name, length] of wanted) {
+      const allocator = this.#allocators[name];
+      let region = allocator.take(length, performance.now());
+      if (region === undefined) {
+        await sleep(allocator.settlesIn(performance.now()) + 1);
+        region = allocator.take(length, performance.now());
+      }
+      if (region === undefined) {
+        for (const [index, given] of taken.entries()) {
+          const of = wanted[index];
+          if (of !== undefined) this.#allocators[of[0]].release(given, performance.now());
+        }
+        throw new Error(`${name}: no room for ${length} more entries among ${allocator.size}`);
+      }
+      taken.push(region);
+    }
+    return taken;
+  }
+
+  #releaseUnused(before: ServiceRegions, after: ServiceRegions): void {
+    const now = performance.now();
+    const release = (name: keyof Allocators, old: Region, present: Region) => {
+      if (old.offset !== present.offset || old.length !== present.length) this.#allocators[name].release(old, now);
+    };
+    release("segments", before.segments, after.segments);
+    release("ringMembers", before.members, after.members);
+    release("ringMembers", before.spread, after.spread);
+    release("treeNodes", before.tree, after.tree);
+  }
+
+  #regionsOf(record: layout.Service): ServiceRegions {
+    const segments = this.#deps.maps.ringSegments.readRange(record.ring_segment, record.ring_segments);
+    const first = segments[0]?.first ?? 0;
+    const last = segments.at(-1);
+    return {
+      segments: { offset: record.ring_segment, length: record.ring_segments },
+      members: { offset: first, length: last === undefined ? 0 : last.first + last.length - first },
+      spread: { offset: record.spread, length: record.spread_length },
+      tree: { offset: record.tree, length: 2 * record.tree_leaves },
+    };
+  }
+
+  // --- what goes on between the batches
+
+  /** Real servers whose last connection has ended give their ids back, and their counters to their service. */
+  tidy(): void {
+    const now = performance.now();
+    for (const service of [...this.#services.values()]) {
+      if (service.dirty) continue;
+      const gone = [...service.lingering.values()].filter(
+        (real) => now - real.removedAt >= lingerMs && this.#connectionsOf(real) === 0,
+      );
+      if (gone.length > 0) this.#retire(service, gone);
+      if (service.removed && service.lingering.size === 0) {
+        this.#writeRecord(service, layout.service.decode(new Uint8Array(layout.service.size)));
+        this.#services.delete(service.key);
+        this.#serviceIds.release(service.id);
+      }
+    }
+  }
+
+  #retire(service: Service, gone: readonly Real[]): void {
+    const { maps } = this.#deps;
+    const counters = readCounters(
+      maps,
+      gone.map(({ id }) => id),
+    );
+    let { retired_connections: connections, retired_packets: packets, retired_bytes: bytes } = service.record;
+    for (const { id, key } of gone) {
+      const of = counters.get(id);
+      connections += of?.connections ?? 0n;
+      packets += of?.packets ?? 0n;
+      bytes += of?.bytes ?? 0n;
+      service.lingering.delete(key);
+    }
+    this.#writeRecord(service, {
+      ...service.record,
+      retired_connections: connections,
+      retired_packets: packets,
+      retired_bytes: bytes,
+    });
+    const empty = layout.realServer.decode(new Uint8Array(layout.realServer.size));
+    const sticky = service.id * 2 * stateWords + stickyWord;
+    for (const { id } of gone) {
+      // lblc's choice must not be another real server that gets the id.
+      Atomics.compareExchange(this.#states, sticky, id, 0);
+      maps.realServers.write(id, empty);
+      this.#realServerIds.release(id);
+    }
+  }
+
+  #connectionsOf({ id }: Real): number {
+    const { active, inactive, persistent } = this.#deps.maps.loads.read(id);
+    return active + inactive + persistent;
+  }
+
+  /** Asks for every next hop again and writes those that have changed. */
+  resolveAll(): void {
+    const known = new Map<string, Resolution>();
+    for (const real of this.#realServers()) {
+      let resolution = known.get(real.address);
+      const first = resolution === undefined;
+      resolution ??= this.#deps.resolve(real.address);
+      known.set(real.address, resolution);
+      const record = withNextHop(real.record, resolution);
+      if (sameNextHop(record, real.record)) continue;
+      if (first) this.#deps.onNextHop(describeMove(real.address, real.record, record, resolution));
+      this.#writeRealServerRecord(real, record);
+    }
+  }
+
+  *#realServers(): Generator<Real> {
+    for (const service of this.#services.values()) {
+      yield* service.members.values();
+      yield* service.lingering.values();
+    }
+  }
+
+  /** Physical interfaces that packets leave by. */
+  outgoing(): Set<number> {
+    const found = new Set<number>();
+    for (const { record } of this.#realServers()) if (record.ifindex !== 0) found.add(record.ifindex);
+    return found;
+  }
+
+  realAddresses(): Set<string> {
+    return new Set([...this.#realServers()].map(({ address }) => address));
+  }
+
+  virtualAddresses(): Set<string> {
+    return new Set(
+      [...this.#services.values()].filter(({ removed }) => !removed).map(({ identity }) => identity.address),
+    );
+  }
+
+  #updateAllPorts(): void {
+    this.#setAllPorts(
+      [...this.#services.values()].some(({ slotted, removed, identity }) => slotted && !removed && identity.port === 0),
+    );
+  }
+
+  #setAllPorts(some: boolean): void {
+    const { settings } = this.#deps.maps;
+    new Uint32Array(settings.memory)[layout.settings.fields.all_ports_services.offset / 4] = some ? 1 : 0;
+  }
+}
+
+const noRing = { ring_segment: 0, ring_segments: 0, ring_length: 0, ring_cursor: 0n, ring_origin: 0 };
+const noTree = { tree: 0, tree_leaves: 0 };
+
+const nowhere: Region = { offset: 0, length: 0 };
+
+/**
+ * Leaves of the tree that the members fit into, their places given. The present tree stays unless it has become too
+ * small for the newest; then the places that departed real servers left behind are closed up.
+ */
+function placeLeaves(service: Service): { leaves: number; fresh: boolean } {
+  const present = service.record.tree_leaves;
+  if (service.nextOrder <= present) return { leaves: present, fresh: false };
+  const leaves = leavesFor(service.members.size);
+  if (service.nextOrder > leaves) {
+    service.nextOrder = 0;
+    for (const real of service.members.values()) real.record = { ...real.record, leaf: service.nextOrder++ };
+  }
+  return { leaves, fresh: true };
+}
+
+function isAvailable({ record }: Real): boolean {
+  return (record.flags & REAL_SERVER_AVAILABLE) !== 0;
+}
+
+function newestFirst(service: Service): Member[] {
+  return [...service.members.values()].reverse();
+}
+
+function ringOf(service: Service): Ring {
+  return service.wanted.scheduler === "wrr"
+    ? weightedRoundRobinRing(newestFirst(service))
+    : roundRobinRing(newestFirst(service));
+}
+
+function leavesOf(service: Service, leaves: number): Uint32Array {
+  const words = new Uint32Array(leaves);
+  for (const { id, weight, record } of service.members.values()) {
+    if (weight > 0 && record.leaf < leaves) words[leafNode(leaves, record.leaf) - leaves] = id;
+  }
+  return words;
+}
+
+function spreadMembers(service: Service): Real[] {
+  return [...service.members.values()].filter(({ weight }) => weight > 0);
+}
+
+function idsOf(members: readonly Real[]): string {
+  return members
+    .map(({ id }) => id)
+    .sort((a, b) => a - b)
+    .join();
+}
+
+function sameWords(a: Uint32Array, b: Uint32Array): boolean {
+  return a.length === b.length && a.every((word, index) => word === b[index]);
+}
+
+function slotOf({ id, identity, record }: Service): layout.ServiceSlot {
+  const ipv6 = identity.address.includes(":");
+  const { SERVICE_SLOT_IPV4, SERVICE_SLOT_IPV6 } = layout.serviceSlotKind;
+  return {
+    address: addressWords(identity.address),
+    port: identity.port,
+    protocol: record.protocol,
+    kind: ipv6 ? SERVICE_SLOT_IPV6 : SERVICE_SLOT_IPV4,
+    service: id,
+  };
+}
+
+function attributesOf({ identity, wanted }: Service) {
+  const family = identity.address.includes(":") ? "ipv6" : "ipv4";
+  const { persistence } = wanted;
+  return {
+    address: addressWords(identity.address),
+    port: identity.port,
+    protocol: protocolNumbers[identity.protocol],
+    family: familyNumbers[family],
+    scheduler: schedulerNumbers[wanted.scheduler satisfies Scheduler],
+    flags: wanted.onePacket ? layout.serviceFlag.SERVICE_ONE_PACKET : 0,
+    scheduler_flags: encodeSchedulerFlags(wanted.schedulerFlags),
+    persistence_timeout: persistence?.timeout ?? 0,
+    persistence_netmask: persistence === undefined ? [0, 0, 0, 0] : netmaskWords(persistence.prefix, family),
+  };
+}
+
+const noMac = new Uint8Array(6);
+
+function withNextHop(record: layout.RealServer, resolution: Resolution): layout.RealServer {
+  const flags = record.flags & ~(REAL_SERVER_LOCAL | REAL_SERVER_RESOLVED);
+  if (resolution.kind !== "resolved") {
+    const local = resolution.kind === "local" ? REAL_SERVER_LOCAL : 0;
+    return { ...record, flags: flags | local, next_hop_mac: noMac, source_mac: noMac, ifindex: 0, vlan: 0, mtu: 0 };
+  }
+  const { hop } = resolution;
+  return {
+    ...record,
+    flags: flags | REAL_SERVER_RESOLVED,
+    next_hop_mac: hop.mac,
+    source_mac: hop.sourceMac,
+    ifindex: hop.ifindex,
+    vlan: hop.vlan,
+    mtu: Math.min(hop.mtu, 0xffff),
+  };
+}
+
+function sameNextHop(a: layout.RealServer, b: layout.RealServer): boolean {
+  return (
+    a.flags === b.flags &&
+    a.ifindex === b.ifindex &&
+    a.vlan === b.vlan &&
+    a.mtu === b.mtu &&
+    a.next_hop_mac.every((byte, index) => byte === b.next_hop_mac[index]) &&
+    a.source_mac.every((byte, index) => byte === b.source_mac[index])
+  );
+}
+
+function describeMove(
+  address: string,
+  before: layout.RealServer,
+  after: layout.RealServer,
+  resolution: Resolution,
+): string {
+  const way = ({ flags, next_hop_mac: mac, ifindex }: layout.RealServer) =>
+    (flags & REAL_SERVER_RESOLVED) !== 0
+      ? `${macText(mac)} by interface ${ifindex}`
+      : (flags & REAL_SERVER_LOCAL) !== 0
+        ? "this machine"
+        : "unresolved";
+  const reason = resolution.kind === "unresolved" ? ` (${resolution.reason})` : "";
+  return `next hop of real server ${address} is now ${way(after)}${reason}, was ${way(before)}`;
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,115 @@
+/** Counters and loads of all services, summed over the CPUs. */
+import type { Counters, InterfaceStatus, PlaneStatistics, RealServerStatistics } from "../../model/statistics.ts";
+import { macText, stateNames } from "./codec.ts";
+import { realServerFlag } from "./layout.generated.ts";
+import type { RealServer, RealServerCounters, RealServerLoad } from "./layout.generated.ts";
+import type { DirectorMaps } from "./maps.ts";
+import { toVirtualService } from "./stored.ts";
+import type { StoredRealServer, StoredService } from "./stored.ts";
+
+/** Ids this far apart are read by one system call. */
+const readGap = 64;
+
+/** Totals over all CPUs by real-server id. */
+export function readCounters(maps: DirectorMaps, ids: readonly number[]): Map<number, Counters> {
+  const totals = new Map<number, Counters>();
+  const ordered = [...ids].sort((a, b) => a - b);
+  for (let start = 0; start < ordered.length;) {
+    let end = start + 1;
+    while (end < ordered.length && (ordered[end] as number) - (ordered[end - 1] as number) <= readGap) end++;
+    const first = ordered[start] as number; // start < ordered.length
+    const range = maps.counters.readRange(first, (ordered[end - 1] as number) - first + 1);
+    for (const id of ordered.slice(start, end)) totals.set(id, sumCounters(range[id - first] ?? []));
+    start = end;
+  }
+  return totals;
+}
+
+function sumCounters(values: readonly RealServerCounters[]): Counters {
+  let connections = 0n;
+  let packets = 0n;
+  let bytes = 0n;
+  for (const value of values) {
+    connections += value.connections;
+    packets += value.packets;
+    bytes += value.bytes;
+  }
+  return { connections, packets, bytes };
+}
+
+/** `nameOf`: an interface's name by its index. */
+export function readStatistics(
+  maps: DirectorMaps,
+  stored: readonly StoredService[],
+  interfaces: readonly InterfaceStatus[],
+  nameOf: (ifindex: number) => string,
+): PlaneStatistics {
+  const all = stored.flatMap((service) => [...service.members, ...service.lingering]);
+  const counters = readCounters(
+    maps,
+    all.map(({ id }) => id),
+  );
+  const countersOf = (realServer: StoredRealServer): Counters =>
+    counters.get(realServer.id) ?? { connections: 0n, packets: 0n, bytes: 0n };
+  const sweep = maps.sweep.read(0);
+  return {
+    plane: "xdp",
+    interfaces,
+    services: stored
+      .filter(({ slotted }) => slotted)
+      .map((service) => ({
+        service: toVirtualService(service),
+        plane: "xdp",
+        ...sumOf(service, countersOf),
+        realServers: service.members.map((realServer): RealServerStatistics => ({
+          realServer: realServer.realServer,
+          ...countersOf(realServer),
+          ...loadOf(maps.loads.read(realServer.id)),
+          nextHop: printNextHop(realServer.record, nameOf),
+        })),
+      })),
+    table: {
+      size: maps.connectionWords.length / 2,
+      live: sweep.live,
+      liveByState: Object.fromEntries(stateNames.map((name, state) => [name, sweep.live_by_state[state] ?? 0])),
+      sweepNanoseconds: sweep.nanoseconds,
+      sweepPasses: sweep.passes,
+    },
+    packets: readPacketCounters(maps),
+  };
+}
+
+/** Those that are gone count, too. */
+function sumOf({ record, members, lingering }: StoredService, of: (realServer: StoredRealServer) => Counters) {
+  let connections = record.retired_connections;
+  let packets = record.retired_packets;
+  let bytes = record.retired_bytes;
+  for (const realServer of [...members, ...lingering]) {
+    const counters = of(realServer);
+    connections += counters.connections;
+    packets += counters.packets;
+    bytes += counters.bytes;
+  }
+  return { connections, packets, bytes };
+}
+
+function loadOf({ active, inactive, persistent }: RealServerLoad) {
+  return { active, inactive, persistent };
+}
+
+function printNextHop(record: RealServer, nameOf: (ifindex: number) => string): string {
+  if ((record.flags & realServerFlag.REAL_SERVER_LOCAL) !== 0) return "local";
+  if ((record.flags & realServerFlag.REAL_SERVER_RESOLVED) === 0) return "unresolved";
+  const name = nameOf(record.ifindex);
+  return `${macText(record.next_hop_mac)} on ${name}${record.vlan === 0 ? "" : ` vlan ${record.vlan}`}`;
+}
+
+function readPacketCounters(maps: DirectorMaps): Record<string, bigint> {
+  const totals: Record<string, bigint> = {};
+  for (const value of maps.packetCounters.readRange(0, 1)[0] ?? []) {
+    for (const [name, count] of Object.entries(value)) {
+      if (typeof count === "bigint") totals[name] = (totals[name] ?? 0n) + count;
+    }
+  }
+  return totals;
+}

@@ -1,0 +1,123 @@
+/** What the maps say about services and real servers: the plane starts from it, readers print it. */
+import { realServerKey } from "../../model/service.ts";
+import type { RealServer, ServiceIdentity, VirtualService } from "../../model/service.ts";
+import {
+  addressText,
+  decodeSchedulerFlags,
+  familyFromNumber,
+  methodFromNumber,
+  prefixOf,
+  protocolFromNumber,
+  schedulerFromNumber,
+} from "./codec.ts";
+import * as layout from "./layout.generated.ts";
+import type { DirectorMaps } from "./maps.ts";
+
+const { SERVICE_SLOT_FREE, SERVICE_SLOT_IPV4, SERVICE_SLOT_IPV6, SERVICE_SLOT_DELETED } = layout.serviceSlotKind;
+const { REAL_SERVER_AVAILABLE } = layout.realServerFlag;
+
+export interface StoredRealServer {
+  readonly id: number;
+  readonly record: layout.RealServer;
+  readonly realServer: RealServer;
+}
+
+export interface StoredService {
+  readonly id: number;
+  readonly record: layout.Service;
+  readonly identity: ServiceIdentity;
+  /** Whether packets find it. A service without a slot was taken away, and its connections have not all ended. */
+  readonly slotted: boolean;
+  /** In the order of addition. */
+  readonly members: readonly StoredRealServer[];
+  /** Taken away, with connections left. */
+  readonly lingering: readonly StoredRealServer[];
+}
+
+export function readServices(maps: DirectorMaps): StoredService[] {
+  const slotted = new Set<number>();
+  for (const { slot } of readSlots(maps)) {
+    if (slot.kind === SERVICE_SLOT_IPV4 || slot.kind === SERVICE_SLOT_IPV6) slotted.add(slot.service);
+  }
+  const realServers = readRealServers(maps);
+  const services: StoredService[] = [];
+  for (const [id, record] of maps.services.readRange(0, maps.services.entries).entries()) {
+    if (id === 0 || record.protocol === 0) continue;
+    const family = familyFromNumber(record.family);
+    const all = realServers.get(id) ?? [];
+    services.push({
+      id,
+      record,
+      identity: {
+        kind: "address",
+        protocol: protocolFromNumber(record.protocol),
+        address: addressText(record.address, family),
+        port: record.port,
+      },
+      slotted: slotted.has(id),
+      members: all
+        .filter(({ record: { flags } }) => (flags & REAL_SERVER_AVAILABLE) !== 0)
+        .sort((a, b) => a.record.leaf - b.record.leaf),
+      lingering: all.filter(({ record: { flags } }) => (flags & REAL_SERVER_AVAILABLE) === 0),
+    });
+  }
+  return services;
+}
+
+/** Slots in use, of services and of own addresses. */
+export function* readSlots(maps: DirectorMaps): Generator<{ index: number; slot: layout.ServiceSlot }> {
+  const bytes = new Uint8Array(maps.serviceSlots.memory);
+  const { size, fields } = layout.serviceSlot;
+  for (let index = 0; index < maps.serviceSlots.entries; index++) {
+    const kind = bytes[index * size + fields.kind.offset];
+    if (kind !== SERVICE_SLOT_FREE && kind !== SERVICE_SLOT_DELETED)
+      yield { index, slot: maps.serviceSlots.read(index) };
+  }
+}
+
+/** By service id. */
+function readRealServers(maps: DirectorMaps): Map<number, StoredRealServer[]> {
+  const found = new Map<number, StoredRealServer[]>();
+  const bytes = new Uint8Array(maps.realServers.memory);
+  const { size, fields } = layout.realServer;
+  for (let id = 1; id < maps.realServers.entries; id++) {
+    if (bytes[id * size + fields.family.offset] === 0) continue;
+    const record = maps.realServers.read(id);
+    const stored = {
+      id,
+      record,
+      realServer: {
+        address: addressText(record.address, familyFromNumber(record.family)),
+        port: record.port,
+        method: methodFromNumber(record.method),
+        weight: maps.loads.read(id).weight,
+        upperThreshold: record.upper_threshold,
+        lowerThreshold: record.lower_threshold,
+      },
+    };
+    const siblings = found.get(record.service);
+    if (siblings === undefined) found.set(record.service, [stored]);
+    else siblings.push(stored);
+  }
+  return found;
+}
+
+export function toVirtualService(stored: StoredService): VirtualService {
+  const { record } = stored;
+  const scheduler = schedulerFromNumber(record.scheduler);
+  return {
+    identity: stored.identity,
+    scheduler,
+    schedulerFlags: decodeSchedulerFlags(record.scheduler_flags, scheduler),
+    ...(record.persistence_timeout === 0
+      ? {}
+      : { persistence: { timeout: record.persistence_timeout, prefix: prefixOf(record.persistence_netmask) } }),
+    onePacket: (record.flags & layout.serviceFlag.SERVICE_ONE_PACKET) !== 0,
+    realServers: stored.members.map(({ realServer }) => realServer),
+  };
+}
+
+/** For indexing by endpoint. */
+export function storedKey(stored: StoredRealServer): string {
+  return realServerKey(stored.realServer);
+}

@@ -1,0 +1,222 @@
+/** The XDP data plane: an object file, pinned maps and links, and the one who writes them. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Native } from "../../native.ts";
+import type { Change } from "../../model/change.ts";
+import type { ConfiguredService } from "../../model/config.ts";
+import type { DirectorState } from "../../model/state.ts";
+import type { Connection, ConnectionFilter, InterfaceStatus, PlaneStatistics } from "../../model/statistics.ts";
+import type { ApplyResult, DataPlane } from "../data-plane.ts";
+import { Attachments } from "./attach.ts";
+import type { AttachMode } from "./attach.ts";
+import { refusalOf } from "./capabilities.ts";
+import { Control } from "./control.ts";
+import { Interfaces } from "./interfaces.ts";
+import type { PlaneLog } from "./interfaces.ts";
+import { loadDirector, pinProgram, removePins } from "./load.ts";
+import type { Loaded } from "./load.ts";
+import { openMaps } from "./maps.ts";
+import type { DirectorMaps } from "./maps.ts";
+import type { Network } from "./network.ts";
+import { XdpReader } from "./reader.ts";
+import { ServiceTable } from "./service-table.ts";
+
+export const defaultBpffs = "/sys/fs/bpf/xlb";
+
+/** Pause between two looks for real servers that are done, milliseconds. */
+const tidyIntervalMs = 1000;
+/** After this many of them the network is looked at without being asked, to try again what was refused. */
+const tidiesPerSync = 10;
+
+export interface XdpOptions {
+  /** Folder of the pins; its BPF filesystem is mounted if need be. Default {@link defaultBpffs}. */
+  readonly bpffs?: string;
+  /** `auto`: native, and generic where the driver refuses. Default `auto`. */
+  readonly mode?: AttachMode;
+  /** Names; default: those that the addresses of services and real servers lead to. */
+  readonly interfaces?: readonly string[];
+  /** Slots of the connection table, a power of two, for a new table. Default 2^21, 96 MB. */
+  readonly tableSlots?: number;
+  /** Entries of ring_members and tree_nodes, for new maps. Default 2^20 each. */
+  readonly ringMembers?: number;
+  readonly treeNodes?: number;
+  /** The compiled data path. Default: director.bpf.o of this build. */
+  readonly object?: Uint8Array;
+}
+
+/** `network` is opened, run and closed by the caller. */
+export interface XdpDeps {
+  readonly native: Native;
+  readonly network: Network;
+  readonly log: PlaneLog;
+}
+
+/**
+ * Loads the program over new maps, or over those that an earlier daemon has left, which then go on under this one
+ * without losing a packet. Throws if the kernel refuses the program or the pinned maps have another layout.
+ */
+export async function openXdpDataPlane(options: XdpOptions, deps: XdpDeps): Promise<XdpDataPlane> {
+  const { native, log } = deps;
+  const bpffs = options.bpffs ?? defaultBpffs;
+  const object = options.object ?? readFileSync(fileURLToPath(new URL("../../../bpf/director.bpf.o", import.meta.url)));
+  const loaded = loadDirector(native, { ...options, bpffs, object });
+  let maps: DirectorMaps | undefined;
+  try {
+    maps = openMaps(native, bpffs, true);
+    const attachments = new Attachments(native, join(bpffs, "links"), options.mode ?? "auto");
+    // First the links, then the timer: from here on only this program runs.
+    for (const name of attachments.adopt(loaded.director)) log.warn(`interface ${name} is gone`);
+    const control = new Control(native, loaded.control);
+    control.startSweep();
+    pinProgram(native, loaded.control, join(bpffs, "control"));
+    pinProgram(native, loaded.director, join(bpffs, "director"));
+    const plane = new XdpDataPlane(bpffs, options.interfaces, deps, { ...loaded, maps, attachments, control });
+    await plane.start();
+    return plane;
+  } catch (cause) {
+    maps?.close();
+    native.objectClose(loaded.object);
+    if (!loaded.adopted) removePins(bpffs);
+    throw cause;
+  }
+}
+
+interface Parts extends Omit<Loaded, "control"> {
+  readonly maps: DirectorMaps;
+  readonly attachments: Attachments;
+  readonly control: Control;
+}
+
+/** Made by {@link openXdpDataPlane}. */
+export class XdpDataPlane implements DataPlane {
+  readonly name = "xdp";
+  readonly bpffs: string;
+  /** Whether it has taken over what an earlier daemon left. */
+  readonly adopted: boolean;
+  readonly #deps: XdpDeps;
+  readonly #parts: Parts;
+  readonly #reader: XdpReader;
+  readonly #table: ServiceTable;
+  readonly #interfaces: Interfaces;
+  #networkChanged = true;
+  #wake: AbortController | undefined;
+  #closed = false;
+
+  constructor(bpffs: string, interfaces: readonly string[] | undefined, deps: XdpDeps, parts: Parts) {
+    const { native, network, log } = deps;
+    const { maps, control, attachments, director } = parts;
+    this.bpffs = bpffs;
+    this.adopted = parts.adopted;
+    this.#deps = deps;
+    this.#parts = parts;
+    this.#reader = new XdpReader(native, bpffs, maps);
+    this.#table = new ServiceTable({
+      maps,
+      control,
+      resolve: (address) => (isLoopback(address) ? { kind: "local" } : network.resolve(address)),
+      onNextHop: (message) => log.info(message),
+    });
+    this.#interfaces = new Interfaces(
+      { native, maps, control, network, attachments, program: director, log },
+      interfaces,
+    );
+    network.onChange(() => {
+      this.#networkChanged = true;
+      this.#wake?.abort();
+    });
+  }
+
+  /** Finishes what an earlier daemon may have left half done, and looks at the network. */
+  async start(): Promise<void> {
+    await this.#table.repair();
+    this.#watch([]);
+    this.#sync();
+  }
+
+  refusal(service: ConfiguredService): string | undefined {
+    const own = new Set(this.#deps.network.ownAddresses());
+    return refusalOf(service, (address) => isLoopback(address) || own.has(address));
+  }
+
+  async apply(changes: readonly Change[]): Promise<readonly ApplyResult[]> {
+    if (changes.length === 0) return [];
+    this.#watch(changes.flatMap((change) => ("realServer" in change ? change.realServer.address : [])));
+    const results = await this.#table.apply(changes);
+    this.#watch([]);
+    this.#sync();
+    return results;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    for (let round = 1; !signal.aborted; round++) {
+      try {
+        this.#table.tidy();
+        if (this.#networkChanged || round % tidiesPerSync === 0) this.#sync();
+      } catch (error) {
+        // The network is a moving target (an interface goes between two calls): the next look finds it as it is then.
+        this.#deps.log.error(`following the network: ${(error as Error).message}`);
+      }
+      await this.#pause(signal);
+    }
+  }
+
+  /** Until something of the network changes, or it is time to tidy up. */
+  async #pause(signal: AbortSignal): Promise<void> {
+    if (this.#networkChanged) return;
+    this.#wake = new AbortController();
+    try {
+      await sleep(tidyIntervalMs, undefined, { signal: AbortSignal.any([signal, this.#wake.signal]) });
+    } catch {
+      // Woken: by a change, or by the end.
+    } finally {
+      this.#wake = undefined;
+    }
+  }
+
+  #watch(more: readonly string[]): void {
+    this.#deps.network.watch([...this.#table.realAddresses(), ...more].filter((address) => !isLoopback(address)));
+  }
+
+  #sync(): void {
+    this.#networkChanged = false;
+    this.#table.resolveAll();
+    this.#interfaces.sync(this.#table.virtualAddresses(), this.#table.realAddresses(), this.#table.outgoing());
+  }
+
+  read(): DirectorState {
+    return this.#reader.read();
+  }
+
+  interfaces(): readonly InterfaceStatus[] {
+    return this.#parts.attachments.statuses();
+  }
+
+  statistics(): PlaneStatistics {
+    return this.#reader.statistics(this.interfaces());
+  }
+
+  connections(filter: ConnectionFilter): Iterable<Connection> {
+    return this.#reader.connections(filter);
+  }
+
+  /** The program goes on forwarding; a later daemon takes over. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#parts.attachments.close();
+    this.#reader.close();
+    this.#deps.native.objectClose(this.#parts.object);
+  }
+
+  destroy(): void {
+    this.#parts.attachments.detachAll();
+    this.close();
+    removePins(this.bpffs);
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return address.startsWith("127.") || address === "::1";
+}
