@@ -70,6 +70,9 @@ build/test-bpf/%.bpf.o: %.bpf.c | build-packages
 build-packages lab-packages check-packages:
 	$(Q)scripts/install-packages $(@:-packages=)
 
+man: typescript ## write man/*.1 from the definitions of the commands
+	$(Q)node build/scripts/generate-man.js
+
 # --- looking at it
 
 demo: all lab-packages test-bpf ## show the product at work in network namespaces (root)
@@ -132,5 +135,5 @@ uninstall: ## remove what install has put there
 clean: ## remove build/
 	$(Q)rm -rf build
 
-.PHONY: all help bpf native typescript generate test-bpf build-packages lab-packages check-packages demo lab lab-down bench \
+.PHONY: all help bpf native typescript generate man test-bpf build-packages lab-packages check-packages demo lab lab-down bench \
 	test test-unit test-root check format install uninstall clean

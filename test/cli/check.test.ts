@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { existsSync, writeFileSync } from "node:fs";
+import { test } from "node:test";
+import { run, withFolder } from "./command.ts";
+
+const skip = existsSync(new URL("../../native/xlb.node", import.meta.url))
+  ? false
+  : "build/native/xlb.node is not built";
+
+const good = `quiescent=no
+virtual=192.0.2.1:80
+\treal=192.0.2.11:80 gate
+\treal=192.0.2.12:80 gate 2
+\tservice=http
+\tscheduler=wrr
+\tprotocol=tcp
+`;
+const bad = `quiescent=no
+frobnicate=1
+virtual=192.0.2.1:80
+\treal=192.0.2.11:80 gate
+\tchecktimeout=soon
+\tservice=http
+\treceive="a("
+`;
+
+async function check(content: string, ...args: readonly string[]) {
+  return await withFolder(async (folder) => {
+    const file = `${folder}/ldirectord.cf`;
+    writeFileSync(file, content);
+    return { file, ...(await run("check", file, ...args)) };
+  });
+}
+
+test("a good file is summed up, with exit status 0", { skip }, async () => {
+  const { file, code, stdout, stderr } = await check(good);
+  assert.equal(stderr, "");
+  assert.equal(stdout, `${file}: 1 virtual service, 2 real servers, 0 errors, 0 warnings\n`);
+  assert.equal(code, 0);
+});
+
+test("all errors are told at once by line and column, with exit status 2", { skip }, async () => {
+  const { file, code, stdout, stderr } = await check(bad);
+  assert.equal(code, 2);
+  const lines = stderr.trimEnd().split("\n");
+  for (const line of lines) {
+    assert.ok(line.startsWith(`${file}:`));
+    assert.match(line.slice(file.length), /^:\d+:\d+: (error|warning): \S/);
+  }
+  const errors = lines.filter((line) => line.includes(": error: ")).map((line) => line.slice(file.length));
+  assert.match(errors[0] ?? "", /^:2:1: /);
+  assert.match(errors[1] ?? "", /^:5:\d+: .*checktimeout/);
+  assert.match(errors[2] ?? "", /^:7:\d+: .*receive/);
+  assert.equal(stdout, `${file}: 3 errors, ${lines.length - 3} warnings\n`);
+});
+
+test("what has no effect yet is a warning, with exit status 0", { skip }, async () => {
+  const { code, stderr } = await check(good.replace("wrr", "fo"));
+  assert.equal(code, 0);
+  assert.match(stderr, /: warning: scheduler=fo: not yet active\n/);
+});
+
+test("the same as JSON", { skip }, async () => {
+  const { file, code, stdout, stderr } = await check(bad, "--json");
+  assert.equal(code, 2);
+  assert.equal(stderr, "");
+  const value = JSON.parse(stdout) as { file: string; ok: boolean; errors: number; diagnostics: { line: number }[] };
+  assert.equal(value.file, file);
+  assert.equal(value.ok, false);
+  assert.equal(value.errors, 3);
+  assert.equal(value.diagnostics[0]?.line, 2);
+});
+
+test("a file that cannot be read is an error of the file", { skip }, async () => {
+  const { code, stderr } = await run("check", "/nonexistent/ldirectord.cf");
+  assert.equal(code, 2);
+  assert.match(stderr, /^\/nonexistent\/ldirectord\.cf:1:1: error: cannot read the file: /);
+});
