@@ -7,7 +7,9 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <errno.h>
 #include <linux/if_link.h>
+#include <net/if.h>
 #include <stdio.h>
 
 static napi_value program_open_pinned(struct call *call)
@@ -53,7 +55,7 @@ static napi_value link_attach_xdp(struct call *call)
 	LIBBPF_OPTS(bpf_link_create_opts, options);
 	struct handle *program;
 	uint32_t mode;
-	char label[32];
+	char label[32], name[IF_NAMESIZE];
 	int ifindex, fd;
 
 	if (!argument_handle(call, 0, HANDLE_PROGRAM, &program) ||
@@ -62,6 +64,9 @@ static napi_value link_attach_xdp(struct call *call)
 	snprintf(label, sizeof(label), "interface %d", ifindex);
 	options.flags = mode;
 	fd = bpf_link_create(program->fd, ifindex, BPF_XDP, &options);
+	/* Of an interface that is gone, the kernel says EINVAL. */
+	if (fd == -EINVAL && !if_indextoname(ifindex, name))
+		fd = -ENODEV;
 	if (fd < 0)
 		return fail(call, fd, label);
 	return handle_create_fd(call, HANDLE_LINK, fd, label);

@@ -277,11 +277,15 @@ bool argument_path(struct call *call, int index, char path[PATH_MAX])
 
 bool argument_closing(struct call *call, int index, enum handle_kind kind, struct handle **result)
 {
+	napi_valuetype type = napi_undefined;
 	bool tagged = false;
 	char wanted[48];
 	void *data;
 
-	if (napi_check_object_type_tag(call->env, call->argv[index], &type_tags[kind], &tagged) ==
+	/* Of anything but an object, asking for the tag would throw on its own. */
+	napi_typeof(call->env, call->argv[index], &type);
+	if (type == napi_object &&
+	    napi_check_object_type_tag(call->env, call->argv[index], &type_tags[kind], &tagged) ==
 		    napi_ok &&
 	    tagged && napi_unwrap(call->env, call->argv[index], &data) == napi_ok) {
 		*result = data;

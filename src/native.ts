@@ -4,7 +4,10 @@
  */
 import { createRequire } from "node:module";
 
-/** What every failing call of the addon throws: `code` is the errno name, `call` what was tried, `object` on what. */
+/**
+ * What every failing call of the addon throws: `code` is the errno name, `call` what was tried, `object` on what. Errors
+ * of libbpf's own have codes like `LIBBPF_FORMAT`; a wrong argument is EINVAL. `errno` is positive.
+ */
 export interface NativeError extends Error {
   readonly code: string;
   readonly errno: number;
@@ -20,11 +23,21 @@ declare const programHandle: unique symbol;
 declare const linkHandle: unique symbol;
 declare const regexHandle: unique symbol;
 /** Opaque, type-tagged. Closing twice is harmless; using one after closing throws EBADF. */
-export interface ObjectHandle { readonly [objectHandle]: true }
-export interface MapHandle { readonly [mapHandle]: true }
-export interface ProgramHandle { readonly [programHandle]: true }
-export interface LinkHandle { readonly [linkHandle]: true }
-export interface RegexHandle { readonly [regexHandle]: true }
+export interface ObjectHandle {
+  readonly [objectHandle]: true;
+}
+export interface MapHandle {
+  readonly [mapHandle]: true;
+}
+export interface ProgramHandle {
+  readonly [programHandle]: true;
+}
+export interface LinkHandle {
+  readonly [linkHandle]: true;
+}
+export interface RegexHandle {
+  readonly [regexHandle]: true;
+}
 
 export interface MapInfo {
   readonly id: number;
@@ -88,13 +101,16 @@ export interface Native {
   mapUpdate(map: MapHandle, key: Uint8Array, value: Uint8Array, flags: number): void;
   /** False if there was no such key. */
   mapDelete(map: MapHandle, key: Uint8Array): boolean;
-  /** All keys of a small hash map, one after the other in one buffer. */
+  /** All keys of a small hash map, one after the other in one buffer; some twice, if it is changed meanwhile. */
   mapKeys(map: MapHandle): Buffer;
   /** Array maps, per-CPU or not: `count` values from index `first`, by batch system calls, one after the other. */
   mapReadRange(map: MapHandle, first: number, count: number): Buffer;
   /** Array maps that are not per CPU: writes values from index `first` on. */
   mapWriteRange(map: MapHandle, first: number, values: Uint8Array): void;
-  /** The memory of a `BPF_F_MMAPABLE` array map; lives until garbage collected. Read-write if `writable`. */
+  /**
+   * The memory of a `BPF_F_MMAPABLE` array map, elements on multiples of 8 bytes; it outlives the handle and lives until
+   * garbage collected. Read-write if `writable`; if not, writing to it kills the process.
+   */
   mapMemory(map: MapHandle, writable: boolean): ArrayBuffer;
   mapClose(map: MapHandle): void;
   possibleCpus(): number;
@@ -103,7 +119,10 @@ export interface Native {
   programOpenPinned(path: string): ProgramHandle;
   programPin(program: ProgramHandle, path: string): void;
   programInfo(program: ProgramHandle): ProgramInfo;
-  /** BPF_PROG_TEST_RUN; `ifindex` 0: the context says loopback of the present namespace. */
+  /**
+   * BPF_PROG_TEST_RUN, on the calling thread; `ifindex` 0: the context says loopback of the present namespace. A packet
+   * has at least 14 bytes. EINTR, for `repeat` above 1: a signal came after part of the runs.
+   */
   programTestRun(program: ProgramHandle, data: Uint8Array, repeat: number, ifindex: number): TestRunResult;
   programClose(program: ProgramHandle): void;
   /** Attaches by bpf_link; mode 0 lets the kernel choose, `XDP_FLAGS_SKB_MODE` 2, `XDP_FLAGS_DRV_MODE` 4. */
@@ -116,19 +135,22 @@ export interface Native {
   linkDetach(link: LinkHandle): void;
   /** Closes the handle; an unpinned link is detached by that, a pinned one goes on. */
   linkClose(link: LinkHandle): void;
-  /** 0 nothing attached, 1 native (driver), 2 generic, 3 offloaded; and the program's id. */
+  /** 0 nothing attached (or no such interface), 1 native (driver), 2 generic, 3 offloaded; and the program's id. */
   xdpQuery(ifindex: number): { mode: number; programId: number };
 
-  // --- sockets: netlink, packet, ICMP
+  // --- sockets: netlink, packet, ICMP; non-blocking, only descriptors of socketOpen, closing twice is harmless
   socketOpen(domain: number, type: number, protocol: number): number;
   /** `address` is a raw `struct sockaddr`. */
   socketBind(fd: number, address: Uint8Array): void;
   socketOption(fd: number, level: number, name: number, value: Uint8Array | number): void;
   /** Without `address`: send(2). */
   socketSend(fd: number, data: Uint8Array, address?: Uint8Array): number;
-  /** One datagram, or undefined if there is none now (never blocks). */
+  /** One datagram, cut to `size` (1 MiB at most), or undefined if there is none now (never blocks). */
   socketReceive(fd: number, size: number): { data: Buffer; address: Buffer } | undefined;
-  /** Calls back on Node's loop whenever the descriptor is readable, until stopped. Keeps the process alive. */
+  /**
+   * Calls back on Node's loop whenever the descriptor is readable or has an error (netlink: ENOBUFS after lost messages;
+   * receiving throws and clears it), until stopped or the socket is closed. Keeps the process alive. EEXIST if watched.
+   */
   pollStart(fd: number, onReadable: () => void): void;
   pollStop(fd: number): void;
   socketClose(fd: number): void;
