@@ -18,11 +18,12 @@ export interface Ended {
 }
 
 /** Starts `xlb` with pipes; the caller reads them and awaits the end. */
-export function start(args: readonly string[]): ChildProcessByStdio<null, Readable, Readable> {
-  return spawn(process.execPath, [main, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, TZ: "UTC" },
-  });
+export function start(
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+): ChildProcessByStdio<null, Readable, Readable> {
+  const env = { ...process.env, TZ: "UTC", ...environment };
+  return spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"], env });
 }
 
 /** Runs `xlb` to its end. */
