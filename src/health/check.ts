@@ -13,7 +13,7 @@ export interface CheckOutcome {
  * The check of one spec, ready to be tried again and again; attempts never overlap.
  *
  * An implementer promises: everything that does not change is computed when the check is prepared; an unhealthy server
- * is an outcome, and a rejected promise means that the director itself is in trouble (no descriptors left), which says
+ * is an outcome, and a rejected promise means that the director itself is in trouble ({@link isOwnTrouble}), which says
  * nothing about the server; when the signal aborts, all sockets close and the promise settles at once, with an
  * outcome that tells what was waited for; nothing fires afterwards.
  */
@@ -33,11 +33,14 @@ export interface CheckSurroundings {
 
 export type PrepareCheck = (spec: CheckSpec, surroundings: CheckSurroundings) => Check;
 
-/** The errors of a system that has run out of something: they say nothing about the server. */
-const ownTrouble: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EAGAIN"]);
+/** The director cannot make the check: this says nothing about the server. */
+export class OwnTrouble extends Error {}
+
+/** The errors of a system that has run out of something. */
+const ownTroubleCodes: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EAGAIN"]);
 
 export function isOwnTrouble(error: unknown): boolean {
-  return ownTrouble.has(errorCode(error));
+  return error instanceof OwnTrouble || ownTroubleCodes.has(errorCode(error));
 }
 
 /** The errno name of a system error, else "". */

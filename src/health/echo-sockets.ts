@@ -3,7 +3,7 @@ import { Address4, Address6 } from "ip-address";
 import { familyOf } from "../model/service.ts";
 import type { Family } from "../model/service.ts";
 import type { Native } from "../native.ts";
-import { errorCode, isOwnTrouble } from "./check.ts";
+import { describeError, errorCode, OwnTrouble } from "./check.ts";
 
 export type EchoNative = Pick<
   Native,
@@ -128,8 +128,7 @@ export class EchoSockets {
     try {
       fd = this.#native.socketOpen(family.domain, SOCK_RAW, family.protocol);
     } catch (error) {
-      if (isOwnTrouble(error)) throw error;
-      return { fd: this.#native.socketOpen(family.domain, SOCK_DGRAM, family.protocol), raw: false };
+      return { fd: this.#openUnprivileged(family, error), raw: false };
     }
     // A raw socket sees every ICMP message of the machine; the filter leaves it the echo replies.
     if (family.domain === AF_INET) {
@@ -141,6 +140,15 @@ export class EchoSockets {
     }
     this.#native.socketOption(fd, SOL_SOCKET, SO_RCVBUF, 1 << 20);
     return { fd, raw: true };
+  }
+
+  #openUnprivileged(family: IcmpFamily, rawError: unknown): number {
+    try {
+      return this.#native.socketOpen(family.domain, SOCK_DGRAM, family.protocol);
+    } catch {
+      // Why the better kind was refused says more.
+      throw new OwnTrouble(`cannot open an ICMP socket: ${describeError(rawError)}`, { cause: rawError });
+    }
   }
 
   #receive(family: Family, socket: EchoSocket): void {
