@@ -2,20 +2,15 @@
 import type { ConfiguredService } from "../../model/config.ts";
 import type { Scheduler } from "../../model/service.ts";
 
-/** The schedulers that are active, by what user space prepares for them: a ring, or the leaves of a tree. */
-export const schedulerKinds: Readonly<Partial<Record<Scheduler, "ring" | "tree">>> = {
-  rr: "ring",
-  wrr: "ring",
-  wlc: "tree",
-  lblc: "tree",
-};
+/** Those of rings.ts, and the comparators of bpf/schedulers. */
+export const activeSchedulers: ReadonlySet<Scheduler> = new Set<Scheduler>(["rr", "wrr", "wlc", "lblc"]);
 
 /** In words for the operator; undefined if the plane can serve it. `isLocal`: an address of this machine. */
 export function refusalOf(service: ConfiguredService, isLocal: (address: string) => boolean): string | undefined {
   const { identity, scheduler, onePacket, fallback } = service;
   if (identity.kind === "mark") return "firewall marks are set after XDP has seen the packet";
   if (identity.protocol === "sctp") return "sctp is not yet active in XDP";
-  if (schedulerKinds[scheduler] === undefined) return `scheduler ${scheduler} is not yet active in XDP`;
+  if (!activeSchedulers.has(scheduler)) return `scheduler ${scheduler} is not yet active in XDP`;
   if (onePacket) return "one-packet scheduling (ops) is not yet active in XDP";
   for (const { address, port, method } of [...service.realServers, ...(fallback === undefined ? [] : [fallback])]) {
     const samePort = port === identity.port || identity.port === 0;

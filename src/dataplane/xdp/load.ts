@@ -30,7 +30,7 @@ export type MapName = (typeof pinnedMaps)[keyof typeof pinnedMaps];
 
 const deviceMap = "redirect_ports";
 const defaultTableSlots = 2 ** 21;
-const defaultRingMembers = 2 ** 20;
+const defaultRingMembers = 2 ** 21;
 const defaultRingSegments = 2 ** 16;
 const defaultTreeNodes = 2 ** 20;
 const defaultIcmpPerSecond = 1000;

@@ -4,6 +4,8 @@
  * that the sequence is the kernel's (net/netfilter/ipvs/ip_vs_rr.c and ip_vs_wrr.c), also across changes.
  */
 
+import type { Scheduler } from "../../model/service.ts";
+
 /** A real server as a scheduler sees it. Lists of them are in the kernel's order: the newest first. */
 export interface Member {
   readonly id: number;
@@ -41,29 +43,48 @@ export function ringMember(ring: Ring, position: number): number | undefined {
  */
 export type RingOrigin = number;
 
+/** A scheduler that walks a ring by a cursor, with the kernel's memory across changes. */
+export interface RingScheduler {
+  ring(members: readonly Member[]): Ring;
+  /** Of a service that has just got this scheduler. */
+  started(members: Iterable<Member>): RingOrigin;
+  /**
+   * What has become of `origin` by the packets since the ring of these members was made, when the cursor stood at
+   * `ringCursor`.
+   */
+  recall(members: readonly Member[], cursor: bigint, ringCursor: bigint, origin: RingOrigin): RingOrigin;
+  /** A real server leaves; `membersBefore` still has it. {@link changed} follows. */
+  removed(origin: RingOrigin, removed: number, membersBefore: () => readonly Member[]): RingOrigin;
+  /** After every addition, removal or edit of a real server. */
+  changed(origin: RingOrigin, members: Iterable<Member>): RingOrigin;
+  /** The position at which the new ring goes on. */
+  cursor(members: readonly Member[], origin: RingOrigin): number;
+}
+
 // --- rr
 
-export function roundRobinRing(members: readonly Member[]): Ring {
+function roundRobinRing(members: readonly Member[]): Ring {
   const ids = members.filter((member) => member.weight > 0).map((member) => member.id);
   if (ids.length === 0) return { members: [], segments: [], length: 0 };
   return { members: ids, segments: [{ end: ids.length, first: 0, length: ids.length }], length: ids.length };
 }
 
 /** The real server that was served last: by the ring since it was made, else by what was before it. */
-export function roundRobinOrigin(ring: Ring, cursor: bigint, ringCursor: bigint, origin: RingOrigin): RingOrigin {
+function roundRobinOrigin(ring: Ring, cursor: bigint, ringCursor: bigint, origin: RingOrigin): RingOrigin {
   if (cursor === ringCursor || ring.length === 0) return origin;
   return ringMember(ring, Number((cursor - 1n) % BigInt(ring.length))) ?? origin;
 }
 
 /** ip_vs_rr_del_dest: the pointer goes to the neighbour before the one that leaves, or to the head. */
-export function roundRobinRemoved(origin: RingOrigin, membersBefore: readonly Member[], removed: number): RingOrigin {
+function roundRobinRemoved(origin: RingOrigin, removed: number, membersBefore: () => readonly Member[]): RingOrigin {
   if (origin !== removed) return origin;
-  const index = membersBefore.findIndex((member) => member.id === removed);
-  return membersBefore[index - 1]?.id ?? 0;
+  const members = membersBefore();
+  const index = members.findIndex((member) => member.id === removed);
+  return members[index - 1]?.id ?? 0;
 }
 
 /** The position of the first real server with a weight behind the one served last. */
-export function roundRobinCursor(members: readonly Member[], origin: RingOrigin): number {
+function roundRobinCursor(members: readonly Member[], origin: RingOrigin): number {
   const last = members.findIndex((member) => member.id === origin);
   let position = 0;
   for (const [index, member] of members.entries()) {
@@ -103,7 +124,7 @@ function weightSteps(members: Iterable<Member>): WeightSteps {
  * Required weights run from the highest down to 1 by the step. All those that the same members reach are one segment,
  * walked once for each.
  */
-export function weightedRoundRobinRing(members: readonly Member[]): Ring {
+function weightedRoundRobinRing(members: readonly Member[]): Ring {
   const { step } = weightSteps(members);
   const weights = distinctWeights(members);
   const ids: number[] = [];
@@ -120,7 +141,7 @@ export function weightedRoundRobinRing(members: readonly Member[]): Ring {
 }
 
 /** The required weight at which the last one was served: by the ring since it was made, else what was before it. */
-export function weightedRoundRobinOrigin(
+function weightedRoundRobinOrigin(
   members: readonly Member[],
   cursor: bigint,
   ringCursor: bigint,
@@ -144,14 +165,14 @@ export function weightedRoundRobinOrigin(
 }
 
 /** ip_vs_wrr_dest_changed, called after every addition, removal and edit of a real server. */
-export function weightedRoundRobinChanged(origin: RingOrigin, members: Iterable<Member>): RingOrigin {
+function weightedRoundRobinChanged(origin: RingOrigin, members: Iterable<Member>): RingOrigin {
   const { step, highest } = weightSteps(members);
   if (origin > highest || origin === 0) return highest;
   return step > 1 ? Math.floor(origin / step) * step + 1 : origin;
 }
 
 /** Where the required weight begins: the kernel starts again from the head of the list with it. */
-export function weightedRoundRobinCursor(members: readonly Member[], origin: RingOrigin): number {
+function weightedRoundRobinCursor(members: readonly Member[], origin: RingOrigin): number {
   const { step } = weightSteps(members);
   const weights = distinctWeights(members);
   let position = 0;
@@ -170,15 +191,41 @@ function distinctWeights(members: readonly Member[]): number[] {
   return [...new Set(members.map((member) => member.weight))].filter((weight) => weight > 0).sort((a, b) => b - a);
 }
 
+export const ringSchedulers: Readonly<Partial<Record<Scheduler, RingScheduler>>> = {
+  rr: {
+    ring: roundRobinRing,
+    started: () => 0,
+    recall: (members, cursor, ringCursor, origin) =>
+      roundRobinOrigin(roundRobinRing(members), cursor, ringCursor, origin),
+    removed: roundRobinRemoved,
+    changed: (origin) => origin,
+    cursor: roundRobinCursor,
+  },
+  wrr: {
+    ring: weightedRoundRobinRing,
+    started: (members) => weightedRoundRobinChanged(0, members),
+    recall: weightedRoundRobinOrigin,
+    removed: (origin) => origin,
+    changed: weightedRoundRobinChanged,
+    cursor: weightedRoundRobinCursor,
+  },
+};
+
 // --- consistent hash
 
 const smallestSpread = 251;
 const largestSpread = 65537;
 
-/** Prime, about ten for each member. */
+/**
+ * Prime, ten to twenty places for each member. It grows by doubling: another length moves nearly every place, so it is
+ * not to change with every member.
+ */
 export function spreadLength(members: number): number {
-  let length = Math.min(Math.max(smallestSpread, 10 * members), largestSpread);
-  while (!isPrime(length)) length++;
+  let length = smallestSpread;
+  while (length < 10 * members && length < largestSpread) {
+    length = Math.min(2 * length, largestSpread);
+    while (!isPrime(length)) length++;
+  }
   return length;
 }
 

@@ -24,23 +24,13 @@ import type { Region } from "./ids.ts";
 import * as layout from "./layout.generated.ts";
 import type { DirectorMaps } from "./maps.ts";
 import type { Resolution } from "./network.ts";
-import {
-  roundRobinCursor,
-  roundRobinOrigin,
-  roundRobinRemoved,
-  roundRobinRing,
-  spreadTable,
-  weightedRoundRobinChanged,
-  weightedRoundRobinCursor,
-  weightedRoundRobinOrigin,
-  weightedRoundRobinRing,
-} from "./rings.ts";
-import type { Member, Ring, RingOrigin } from "./rings.ts";
+import { ringSchedulers, spreadTable } from "./rings.ts";
+import type { Member, Ring, RingOrigin, RingScheduler } from "./rings.ts";
 import { readCounters } from "./statistics.ts";
 import { readServices, readSlots, toVirtualService } from "./stored.ts";
 import type { StoredRealServer } from "./stored.ts";
 import { leafNode, leavesFor, provisionalTree } from "./trees.ts";
-import { schedulerKinds } from "./capabilities.ts";
+import { activeSchedulers } from "./capabilities.ts";
 
 const { REAL_SERVER_AVAILABLE, REAL_SERVER_LOCAL, REAL_SERVER_OVERLOADED, REAL_SERVER_RESOLVED } =
   layout.realServerFlag;
@@ -223,8 +213,9 @@ export class ServiceTable {
   #isWhole(service: Service): boolean {
     const { maps } = this.#deps;
     const { record } = service;
-    if (schedulerKinds[service.wanted.scheduler] === "ring") {
-      const ring = ringOf(service);
+    const scheduler = ringScheduler(service);
+    if (scheduler !== undefined) {
+      const ring = scheduler.ring(newestFirst(service));
       const segments = maps.ringSegments.readRange(record.ring_segment, record.ring_segments);
       const first = segments[0]?.first ?? 0;
       const members = maps.ringMembers.read(first, this.#regionsOf(record).members.length);
@@ -291,7 +282,7 @@ export class ServiceTable {
     const { identity } = wanted;
     const key = printIdentity(identity);
     if (identity.kind !== "address") throw new Error("XDP does not see firewall marks");
-    if (schedulerKinds[wanted.scheduler] === undefined) {
+    if (!activeSchedulers.has(wanted.scheduler)) {
       throw new Error(`scheduler ${wanted.scheduler} is not yet active in XDP`);
     }
     let service = this.#services.get(key);
@@ -307,7 +298,7 @@ export class ServiceTable {
     } else {
       this.#touch(service);
       if (service.wanted.scheduler !== wanted.scheduler) {
-        service.origin = wanted.scheduler === "wrr" ? weightedRoundRobinChanged(0, service.members.values()) : 0;
+        service.origin = ringSchedulers[wanted.scheduler]?.started(service.members.values()) ?? 0;
       }
     }
     const { scheduler, schedulerFlags, persistence, onePacket } = wanted;
@@ -387,9 +378,8 @@ export class ServiceTable {
 
   #removeRealServer(service: Service, real: Real): void {
     this.#touch(service);
-    if (service.wanted.scheduler === "rr" && service.origin === real.id) {
-      service.origin = roundRobinRemoved(service.origin, newestFirst(service), real.id);
-    }
+    const scheduler = ringScheduler(service);
+    service.origin = scheduler?.removed(service.origin ?? 0, real.id, () => newestFirst(service)) ?? 0;
     service.members.delete(real.key);
     service.lingering.set(real.key, real);
     real.weight = 0;
@@ -398,8 +388,7 @@ export class ServiceTable {
   }
 
   #membersChanged(service: Service): void {
-    if (service.wanted.scheduler !== "wrr") return;
-    service.origin = weightedRoundRobinChanged(service.origin ?? 0, service.members.values());
+    service.origin = ringScheduler(service)?.changed(service.origin ?? 0, service.members.values()) ?? 0;
   }
 
   /** Before the first change of a batch: what the cursor has come to is remembered in the kernel's terms. */
@@ -408,13 +397,7 @@ export class ServiceTable {
     if (service.origin !== undefined) return;
     const { ring_cursor: ringCursor, ring_origin: origin } = service.record;
     const cursor = this.#cursors[service.id * stateWords] ?? 0n;
-    const members = newestFirst(service);
-    service.origin =
-      service.wanted.scheduler === "wrr"
-        ? weightedRoundRobinOrigin(members, cursor, ringCursor, origin)
-        : service.wanted.scheduler === "rr"
-          ? roundRobinOrigin(roundRobinRing(members), cursor, ringCursor, origin)
-          : 0;
+    service.origin = ringScheduler(service)?.recall(newestFirst(service), cursor, ringCursor, origin) ?? 0;
   }
 
   // --- writing it
@@ -518,9 +501,9 @@ export class ServiceTable {
   async #prepare(service: Service): Promise<Structures> {
     const scheduled = spreadMembers(service);
     const table = idsOf(scheduled) === service.spreadOf ? undefined : spreadTable(scheduled);
-    const isRing = schedulerKinds[service.wanted.scheduler] === "ring";
-    const ring = isRing ? ringOf(service) : undefined;
-    const tree = isRing ? undefined : placeLeaves(service);
+    const scheduler = ringScheduler(service);
+    const ring = scheduler?.ring(newestFirst(service));
+    const tree = scheduler === undefined ? placeLeaves(service) : undefined;
     const [spreadRegion = nowhere, members = nowhere, segments = nowhere, nodes = nowhere] = await this.#takeAll([
       ["ringMembers", table?.length ?? 0],
       ["ringMembers", ring?.members.length ?? 0],
@@ -549,10 +532,7 @@ export class ServiceTable {
       ring.segments.map(({ end, first, length }) => ({ end, first: first + members.offset, length })),
     );
     const origin = service.origin ?? 0;
-    const position =
-      service.wanted.scheduler === "wrr"
-        ? weightedRoundRobinCursor(newestFirst(service), origin)
-        : roundRobinCursor(newestFirst(service), origin);
+    const position = ringScheduler(service)?.cursor(newestFirst(service), origin) ?? 0;
     Atomics.store(this.#cursors, service.id * stateWords, BigInt(position));
     return {
       ring_segment: segments.offset,
@@ -752,10 +732,9 @@ function newestFirst(service: Service): Member[] {
   return [...service.members.values()].reverse();
 }
 
-function ringOf(service: Service): Ring {
-  return service.wanted.scheduler === "wrr"
-    ? weightedRoundRobinRing(newestFirst(service))
-    : roundRobinRing(newestFirst(service));
+/** Undefined: the scheduler looks at the loads, by a tree. */
+function ringScheduler({ wanted }: Service): RingScheduler | undefined {
+  return ringSchedulers[wanted.scheduler];
 }
 
 function leavesOf(service: Service, leaves: number): Uint32Array {

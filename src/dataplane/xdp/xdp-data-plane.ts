@@ -39,7 +39,7 @@ export interface XdpOptions {
   readonly interfaces?: readonly string[];
   /** Slots of the connection table, a power of two, for a new table. Default 2^21, 96 MB. */
   readonly tableSlots?: number;
-  /** Entries of ring_members and tree_nodes, for new maps. Default 2^20 each. */
+  /** Entries of ring_members and tree_nodes, for new maps. Default 2^21 and 2^20. */
   readonly ringMembers?: number;
   readonly treeNodes?: number;
   /** The compiled data path. Default: director.bpf.o of this build. */
