@@ -1,0 +1,288 @@
+/** The data path alone: the loaded program over maps of its own, filled by hand, attached to nothing. */
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { after } from "node:test";
+import { Control } from "../../src/dataplane/xdp/control.ts";
+import {
+  addressFamily,
+  connectionState,
+  forwardingMethod,
+  realServerFlag,
+  scheduler,
+  serviceSlotKind,
+  SLOTS_PER_LINE,
+} from "../../src/dataplane/xdp/layout.generated.ts";
+import type { PacketCounters, RealServerLoad } from "../../src/dataplane/xdp/layout.generated.ts";
+import { ensureBpffs, loadDirector, mapPath, pinProgram, removePins } from "../../src/dataplane/xdp/load.ts";
+import { openMaps } from "../../src/dataplane/xdp/maps.ts";
+import type { DirectorMaps } from "../../src/dataplane/xdp/maps.ts";
+import { loadNative } from "../../src/native.ts";
+import { addressBytes, macBytes } from "../support/packet.ts";
+
+export const directorMac = "02:00:00:00:00:01";
+/** Loopback of the namespace: BPF_PROG_TEST_RUN's context without an interface of its own. */
+export const ingress = 1;
+export const verdicts = ["ABORTED", "DROP", "PASS", "TX", "REDIRECT"] as const;
+
+const objectPath = join(import.meta.dirname, "..", "..", "bpf", "director.bpf.o");
+
+/** False, or what is missing for packet tests. */
+export const cannotRun =
+  process.getuid?.() !== 0
+    ? "loading BPF programs needs root"
+    : !existsSync(objectPath) && "build/bpf/director.bpf.o is missing: run `make bpf`";
+
+export interface RealServerSpec {
+  readonly address: string;
+  readonly weight?: number;
+  readonly mac?: string;
+  readonly ifindex?: number;
+  readonly vlan?: number;
+  readonly mtu?: number;
+  readonly local?: boolean;
+  readonly resolved?: boolean;
+}
+
+export interface ServiceSpec {
+  readonly address?: string;
+  readonly port?: number;
+  readonly protocol?: "tcp" | "udp";
+  readonly scheduler?: "rr" | "wlc" | "lblc" | "lc" | "sed" | "nq" | "fo" | "ovf";
+  readonly persistence?: { readonly timeout: number; readonly netmask: string };
+  /** In the order of addition. */
+  readonly realServers: readonly RealServerSpec[];
+}
+
+export interface Slot {
+  readonly index: number;
+  readonly state: string;
+  readonly realServer: number;
+  readonly age: number;
+}
+
+function words(address: string): number[] {
+  const bytes = Buffer.alloc(16);
+  const given = addressBytes(address);
+  given.copy(bytes, 16 - given.length);
+  return [0, 4, 8, 12].map((at) => bytes.readUInt32BE(at));
+}
+
+export class Program {
+  readonly maps: DirectorMaps;
+  readonly control: Control;
+  readonly #native = loadNative();
+  readonly #bpffs: string;
+  readonly #director;
+  readonly #object;
+  #nextService = 1;
+  #nextRealServer = 1;
+  #nextRing = 0;
+  #nextTree = 0;
+
+  constructor(name: string, tableSlots = 1024) {
+    this.#bpffs = `/sys/fs/bpf/xlb-test-${name}-${process.pid}`;
+    ensureBpffs(this.#native, this.#bpffs);
+    mkdirSync(join(this.#bpffs, "maps"), { recursive: true });
+    const loaded = loadDirector(this.#native, { bpffs: this.#bpffs, object: readFileSync(objectPath), tableSlots });
+    this.#object = loaded.object;
+    this.#director = loaded.director;
+    this.control = new Control(this.#native, loaded.control);
+    this.maps = openMaps(this.#native, this.#bpffs, true);
+    this.control.sweep();
+    this.interface(ingress, 0, directorMac);
+  }
+
+  close(): void {
+    this.maps.close();
+    this.#native.objectClose(this.#object);
+    removePins(this.#bpffs);
+    rmSync(this.#bpffs, { recursive: true, force: true });
+  }
+
+  interface(ifindex: number, vlan: number, mac: string, mtu = 1500): void {
+    this.maps.interfaces.write((ifindex * 31 + vlan) & 255, { ifindex, vlan, mac: macBytes(mac), mtu });
+  }
+
+  ownAddress(address: string): void {
+    const kind = address.includes(":") ? serviceSlotKind.SERVICE_SLOT_OWN_IPV6 : serviceSlotKind.SERVICE_SLOT_OWN_IPV4;
+    this.control.putService({ address: words(address), port: 0, protocol: 0, kind, service: 0 });
+  }
+
+  /** Returns the ids of the real servers, in the order given. */
+  service(spec: ServiceSpec): { service: number; realServers: number[] } {
+    const id = this.#nextService++;
+    const address = spec.address ?? "10.10.10.53";
+    const ipv6 = address.includes(":");
+    const port = spec.port ?? 80;
+    const protocol = spec.protocol === "udp" ? 17 : 6;
+    const chosen = spec.scheduler ?? "rr";
+    const ids = spec.realServers.map(() => this.#nextRealServer++);
+    const leaves = 2 ** Math.ceil(Math.log2(Math.max(1, ids.length)));
+    const tree = this.#nextTree;
+    this.#nextTree += 2 * leaves;
+    const ring = this.#nextRing;
+    this.#nextRing += ids.length;
+    const nodes = new Uint32Array(2 * leaves);
+    spec.realServers.forEach((realServer, added) => {
+      const index = ids[added] ?? 0;
+      nodes[2 * leaves - 1 - added] = index;
+      this.maps.loads.write(index, { active: 0, inactive: 0, persistent: 0, weight: realServer.weight ?? 1 });
+      this.maps.realServers.write(index, {
+        next_hop_mac: macBytes(realServer.mac ?? `02:00:00:00:01:0${added + 1}`),
+        source_mac: macBytes(directorMac),
+        ifindex: realServer.ifindex ?? ingress,
+        vlan: realServer.vlan ?? 0,
+        mtu: realServer.mtu ?? 1500,
+        service: id,
+        flags:
+          realServerFlag.REAL_SERVER_AVAILABLE |
+          (realServer.local === true ? realServerFlag.REAL_SERVER_LOCAL : 0) |
+          (realServer.resolved === false || realServer.local === true ? 0 : realServerFlag.REAL_SERVER_RESOLVED),
+        address: words(realServer.address),
+        port,
+        family: ipv6 ? addressFamily.FAMILY_IPV6 : addressFamily.FAMILY_IPV4,
+        method: forwardingMethod.METHOD_GATE,
+        leaf: added,
+        upper_threshold: 0,
+        lower_threshold: 0,
+      });
+    });
+    const members = ids.filter((_, i) => (spec.realServers[i]?.weight ?? 1) > 0).reverse();
+    this.maps.ringMembers.write(ring, Uint32Array.from(members));
+    this.maps.ringSegments.write(id - 1, { end: members.length, first: ring, length: members.length });
+    this.maps.treeNodes.write(tree, nodes);
+    const netmask = spec.persistence === undefined ? [0, 0, 0, 0] : words(spec.persistence.netmask);
+    this.maps.services.write(id, {
+      address: words(address),
+      port,
+      protocol,
+      family: ipv6 ? addressFamily.FAMILY_IPV6 : addressFamily.FAMILY_IPV4,
+      scheduler: scheduler[`SCHEDULER_${chosen.toUpperCase()}` as keyof typeof scheduler],
+      flags: 0,
+      scheduler_flags: 0,
+      persistence_timeout: spec.persistence?.timeout ?? 0,
+      persistence_netmask: netmask,
+      ring_segment: id - 1,
+      ring_segments: members.length > 0 ? 1 : 0,
+      ring_length: members.length,
+      tree,
+      tree_leaves: chosen === "rr" ? 0 : leaves,
+      spread: ring,
+      spread_length: members.length,
+      connection_timeout: 0,
+      retired_packets: 0n,
+      retired_bytes: 0n,
+      retired_connections: 0n,
+      ring_cursor: 0n,
+      ring_origin: 0,
+    });
+    if (chosen !== "rr") this.control.buildTree(id);
+    if (port === 0) this.maps.settings.write(0, { ...this.maps.settings.read(0), all_ports_services: 1 });
+    this.control.putService({
+      address: words(address),
+      port,
+      protocol,
+      kind: ipv6 ? serviceSlotKind.SERVICE_SLOT_IPV6 : serviceSlotKind.SERVICE_SLOT_IPV4,
+      service: id,
+    });
+    return { service: id, realServers: ids };
+  }
+
+  run(bytes: Uint8Array): { verdict: (typeof verdicts)[number]; data: Buffer } {
+    const { verdict, data } = this.#native.programTestRun(this.#director, bytes, 1, ingress);
+    const name = verdicts[verdict];
+    assert.ok(name !== undefined, `verdict ${verdict}`);
+    return { verdict: name, data };
+  }
+
+  counters(): PacketCounters {
+    return (this.maps.packetCounters.readRange(0, 1)[0] ?? []).reduce((sum, cpu) => {
+      const names = Object.keys(sum) as (keyof PacketCounters)[];
+      return Object.fromEntries(names.map((name) => [name, sum[name] + cpu[name]])) as unknown as PacketCounters;
+    });
+  }
+
+  packets(realServer: number): bigint {
+    return (this.maps.counters.readRange(realServer, 1)[0] ?? []).reduce((sum, { packets }) => sum + packets, 0n);
+  }
+
+  load(realServer: number): RealServerLoad {
+    return this.maps.loads.read(realServer);
+  }
+
+  setWeight(realServer: number, weight: number, service?: number): void {
+    this.maps.loads.write(realServer, { ...this.load(realServer), weight });
+    if (service !== undefined) this.control.buildTree(service);
+  }
+
+  setFlags(realServer: number, flags: number): void {
+    this.maps.realServers.write(realServer, { ...this.maps.realServers.read(realServer), flags });
+  }
+
+  slots(): Slot[] {
+    const words = this.#words();
+    const tick = this.maps.sweep.read(0).tick;
+    const names = Object.keys(connectionState);
+    const found: Slot[] = [];
+    words.forEach((word, index) => {
+      if (word === 0n) return;
+      found.push({
+        index,
+        state: (names[Number((word >> 12n) & 31n)] ?? "?").replace("STATE_", ""),
+        realServer: Number((word >> 17n) & 0xffffn),
+        age: (tick - Number(word & 0xfffn)) & 0xfff,
+      });
+    });
+    return found;
+  }
+
+  /** Makes every connection so many seconds older. */
+  age(seconds: number): void {
+    const words = this.#words();
+    words.forEach((word, index) => {
+      if (word === 0n) return;
+      const tick = (Number(word & 0xfffn) - seconds) & 0xfff;
+      words[index] = (word & ~0xfffn) | BigInt(tick);
+    });
+    for (const { index } of this.slots()) {
+      const detail = this.maps.connectionDetails.read(index);
+      this.#details().setUint32(index * 32 + 28, detail.used - seconds, true);
+    }
+  }
+
+  lines(): number {
+    return this.maps.connectionWords.length / 2 / SLOTS_PER_LINE;
+  }
+
+  #words(): BigUint64Array {
+    return new BigUint64Array(this.#memory("connections"));
+  }
+
+  #details(): DataView {
+    return new DataView(this.#memory("connection_details"));
+  }
+
+  #memory(name: "connections" | "connection_details"): ArrayBuffer {
+    const handle = this.#native.mapOpenPinned(mapPath(this.#bpffs, name));
+    try {
+      return this.#native.mapMemory(handle, true);
+    } finally {
+      this.#native.mapClose(handle);
+    }
+  }
+
+  /** Replaces the pinned program, as a new daemon does. */
+  repin(): void {
+    pinProgram(this.#native, this.#director, join(this.#bpffs, "director"));
+  }
+}
+
+let programs = 0;
+
+/** A program of its own for each test file or story, removed when the file is done. */
+export function openProgram(tableSlots?: number): Program {
+  const program = new Program(`${++programs}`, tableSlots);
+  after(() => program.close());
+  return program;
+}
