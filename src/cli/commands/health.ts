@@ -30,7 +30,11 @@ export function registerHealth(program: Command): void {
 
 async function showHealth({ stateDir, service, json }: HealthOptions): Promise<void> {
   const [{ ask }, { write }] = await Promise.all([import("../../control/client.ts"), import("../output.ts")]);
-  const reply = await ask(stateDir, { kind: "health" }, AbortSignal.timeout(timeoutMs));
+  const timeout = AbortSignal.timeout(timeoutMs);
+  const reply = await ask(stateDir, { kind: "health" }, timeout).catch((cause: unknown) => {
+    if (timeout.aborted) throw new Failure(exitCodes.failure, "the daemon does not answer", { cause });
+    throw cause;
+  });
   if (reply.kind !== "health") {
     const reason = reply.kind === "error" ? reply.message : `it answered with ${reply.kind}`;
     throw new Failure(exitCodes.failure, `the daemon does not tell its health: ${reason}`);

@@ -95,11 +95,14 @@ function select(snapshot: Snapshot, wanted: ServiceSelector | undefined): Snapsh
   return { ...snapshot, planes };
 }
 
-/** Draws over the last text from the upper left corner; lines beyond the terminal's last are left out. */
+/** Draws over the last text from the upper left corner; what the terminal has no room for is left out. */
 function inPlace(text: string): string {
+  // A pseudo terminal that nobody has sized says 0.
+  const { rows, columns } = process.stdout;
   const lines = text
     .trimEnd()
     .split("\n")
-    .slice(0, Math.max(1, process.stdout.rows - 1));
-  return `\x1b[H${lines.map((line) => `${line.slice(0, process.stdout.columns)}\x1b[K\n`).join("")}\x1b[J`;
+    .slice(0, rows > 1 ? rows - 1 : undefined)
+    .map((line) => `${columns > 0 ? line.slice(0, columns) : line}\x1b[K\n`);
+  return `\x1b[H${lines.join("")}\x1b[J`;
 }
