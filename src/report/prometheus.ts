@@ -247,14 +247,11 @@ function addConnectionTable(registry: Registry, snapshot: Snapshot): void {
   );
 }
 
-/** Counters that tell more of a packet that another counter has already. */
-const additionalPackets: ReadonlySet<string> = new Set(["forward_untracked", "forward_fragment"]);
-
 function addPackets(registry: Registry, snapshot: Snapshot): void {
   const totals = Object.entries(sumPackets(snapshot.planes));
   const withPrefix = (prefix: string): [string, number][] =>
     totals
-      .filter(([name]) => name.startsWith(prefix) && !additionalPackets.has(name))
+      .filter(([name]) => name.startsWith(prefix))
       .map(([name, value]) => [name.slice(prefix.length), Number(value)]);
   const single = (name: string): Sample[] =>
     totals.filter(([member]) => member === name).map(([, value]) => ({ value: Number(value), labels: {} }));
@@ -263,8 +260,8 @@ function addPackets(registry: Registry, snapshot: Snapshot): void {
     registry,
     "counter",
     "xlb_packets_total",
-    "Packets by verdict and reason; each packet that is not forwarded has exactly one.",
-    ["pass", "drop", "icmp", "forward"].flatMap((verdict) =>
+    "Packets that were not forwarded by verdict and reason, of which each has exactly one.",
+    ["pass", "drop", "icmp"].flatMap((verdict) =>
       withPrefix(`${verdict}_`).map(([reason, value]) => ({ value, labels: { verdict, reason } })),
     ),
   );
@@ -279,15 +276,8 @@ function addPackets(registry: Registry, snapshot: Snapshot): void {
     registry,
     "counter",
     "xlb_fragments_total",
-    "Fragments without a transport header that were forwarded behind their first one.",
+    "Fragments that were forwarded, each after the first to where the first one went.",
     single("forward_fragment"),
-  );
-  add(
-    registry,
-    "counter",
-    "xlb_connection_table_opened_total",
-    "Connections that were given a slot.",
-    single("opened"),
   );
   add(
     registry,

@@ -1,5 +1,6 @@
 /** A fixed snapshot: every kind of line that a report can have. */
 import type { DaemonStatus } from "../../src/control/protocol.ts";
+import type { PacketCounters } from "../../src/dataplane/xdp/layout.generated.ts";
 import type { RealServerHealth } from "../../src/model/health.ts";
 import type { RealServer, ServiceIdentity } from "../../src/model/service.ts";
 import type { Connection, PlaneStatistics, RealServerStatistics } from "../../src/model/statistics.ts";
@@ -35,19 +36,31 @@ const plane: PlaneStatistics = {
   },
   packets: {
     pass_not_ip: 12n,
-    pass_not_service: 3_456n,
+    pass_not_service: 9_007_199_254_740_993n,
+    pass_other_mac: 0n,
+    pass_other_vlan: 0n,
+    pass_malformed: 0n,
+    pass_no_connection: 8n,
+    pass_source_address: 0n,
+    pass_option: 0n,
+    pass_fragment: 0n,
+    drop_short_header: 0n,
     drop_no_real_server: 5n,
-    drop_ttl: 0n,
+    drop_real_server_gone: 0n,
+    drop_unresolved: 0n,
+    drop_time_exceeded: 0n,
+    drop_too_big: 0n,
+    drop_rewrite: 0n,
     icmp_unreachable: 2n,
-    forward_transmit: 9_007_199_254_740_993n,
-    forward_redirect: 7n,
+    icmp_time_exceeded: 0n,
+    icmp_too_big: 0n,
     forward_untracked: 3n,
     forward_fragment: 1n,
-    opened: 5_000n,
     expired: 289n,
-    victim_half_open: 4n,
     victim_expired: 0n,
-  },
+    victim_closing: 0n,
+    victim_half_open: 4n,
+  } satisfies PacketCounters,
   services: [
     {
       service: {
