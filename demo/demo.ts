@@ -1,6 +1,5 @@
 /** `make demo`: the tutorial's cluster on XDP, shown with real clients and servers. Exits 0 if all was seen to be true. */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
 import { Director, directorIsMissing } from "../test/support/director.ts";
 import { bare, Lab, labIsMissing, url, waitFor } from "../test/support/lab.ts";
 import type { LabProcess } from "../test/support/lab.ts";
@@ -136,17 +135,16 @@ async function tell(narrator: Narrator, lab: Lab, director: Director): Promise<v
     let good = "";
     director.edit((text) => {
       good = text;
-      return text.replace("scheduler=wrr", "scheduler=wrong");
+      return text.replace("192.168.200.103:8080 gate 1", "192.168.200.103:8080 gaet 9");
     });
-    narrator.say("scheduler=wrong");
+    narrator.say("real=192.168.200.103:8080 gaet 9");
     await waitFor(
       "the failed reload is seen",
-      async () => /wrong|scheduler/.test((await director.xlb("status")).stdout),
+      async () => /error/.test((await director.xlb("status")).stdout),
       allowedMs,
     );
     await show("status");
-    const service = await director.service(weighted);
-    assert.equal(service.scheduler, "wrr");
+    await director.waitForWeights({ "192.168.200.102:8080": 3, "192.168.200.103:8080": 1 }, weighted);
     director.edit(() => good);
     return "the old configuration goes on";
   });
@@ -263,7 +261,7 @@ async function tell(narrator: Narrator, lab: Lab, director: Director): Promise<v
     narrator.command("xlb stop");
     await director.stop();
     assert.deepEqual(await director.attached(), {});
-    const pinned = readdirSync(lab.bpffs);
+    const pinned = lab.pinned();
     assert.deepEqual(pinned, [], `still pinned: ${pinned.join(" ")}`);
     assert.equal(await lab.whoAnswers({ target: page }), "director");
     return "the virtual address is the director's own again";

@@ -36,7 +36,7 @@ story("one arm: frames leave by the interface they came from", [oneArmedPlan], a
   assert.ok(report.bytes > 0);
 
   const { packets } = (await director.stats()).planes[0]!;
-  assert.ok((packets["forward_transmit"] ?? 0) > 0);
-  assert.equal(packets["forward_redirect"], 0);
+  const dropped = Object.entries(packets).filter(([name, total]) => name.startsWith("drop") && total > 0);
+  assert.deepEqual(dropped, []);
   assert.equal((await lab.curl(url(bare(first)))).status, 200);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Director, httpCheck, service } from "../support/director.ts";
+import { Director, endpoint, httpCheck, service } from "../support/director.ts";
 import { oneArmedPlan, oneArmedPlan6, tutorialPlan, url } from "../support/lab.ts";
 import type { AddressPlan } from "../support/lab.ts";
 import { story } from "../support/story.ts";
@@ -20,11 +20,8 @@ for (const [name, plans] of cases) {
     assert.ok(interfaces.every(({ mode }) => mode === "generic"));
     for (const plan of plans) {
       const target = url(plan.virtual[0]!);
-      const key = `tcp:${target.slice("http://".length, -1)}`;
-      await director.waitForWeights(
-        Object.fromEntries((await director.service(key)).realServers.map((real) => [real.key, 1])),
-        key,
-      );
+      const weights = Object.fromEntries(plan.servers.map((server) => [endpoint(server), 1]));
+      await director.waitForWeights(weights, `tcp:${endpoint(plan.virtual[0]!)}`);
       const answers = new Set<string>();
       for (let i = 0; i < plan.servers.length * 2; i++) answers.add(await lab.whoAnswers({ target }));
       assert.deepEqual([...answers].sort(), lab.servers);

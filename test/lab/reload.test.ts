@@ -20,10 +20,10 @@ story("autoreload takes an edited file; a bad one changes nothing", [tutorialPla
   await director.waitForWeights(echoWeights, echo);
   const transfers = await startTransfers(lab, virtual, 20);
 
-  director.edit((text) => text.replace("scheduler=rr", "scheduler=nonsense").replaceAll("gate 5", "gate 9"));
+  director.edit((text) => text.replace("checktype=negotiate", "checktype=nonsense").replaceAll("gate 5", "gate 9"));
   await waitFor("the failed reload is told", async () => {
     const { stdout } = await director.xlb("status", "--json");
-    return /nonsense|scheduler/.test(stdout);
+    return /checktype/.test(stdout);
   });
   await director.waitForWeights(weights, web);
   await director.waitForWeights(echoWeights, echo);
@@ -35,7 +35,7 @@ story("autoreload takes an edited file; a bad one changes nothing", [tutorialPla
   await lab.startWebServer("http1");
   await director.waitForWeights(weights, web);
 
-  director.edit((text) => text.replace("scheduler=nonsense", "scheduler=rr"));
+  director.edit((text) => text.replace("checktype=nonsense", "checktype=negotiate"));
   await director.waitForWeights({ [`192.168.200.102:${echoPort}`]: 9, [`192.168.200.103:${echoPort}`]: 9 }, echo);
   assert.match(await director.metrics(), /^xlb_config_last_reload_successful(\{.*\})? 1$/m);
   assert.deepEqual(harm(await transfers.finish()), unharmed);

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
 import { Director, httpCheck, service } from "../support/director.ts";
 import { tutorialPlan, waitFor } from "../support/lab.ts";
 import { story } from "../support/story.ts";
@@ -13,7 +12,7 @@ story("xlb stop detaches and removes everything", [tutorialPlan], async (lab) =>
   assert.match(await lab.whoAnswers(), /^http/);
   await director.stop();
   assert.deepEqual(await director.attached(), {});
-  assert.deepEqual(readdirSync(lab.bpffs), []);
+  assert.deepEqual(lab.pinned(), []);
   assert.equal(await lab.whoAnswers(), "director");
   const again = await director.xlb("status");
   assert.equal(again.code, 3, "status of a daemon that does not run");
@@ -47,5 +46,5 @@ story("after kill -9, xlb stop cleans up what the daemon has left", [tutorialPla
   await director.kill();
   await director.xlb("stop");
   await waitFor("nothing is attached", async () => Object.keys(await director.attached()).length === 0);
-  assert.deepEqual(readdirSync(lab.bpffs), []);
+  assert.deepEqual(lab.pinned(), []);
 });

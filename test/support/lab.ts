@@ -144,6 +144,9 @@ export function url(address: string, path = "/", port = 80): string {
   return `http://${isIpv6(host) ? `[${host}]` : host}:${port}${path}`;
 }
 
+/** Thrown by a probe that can no longer come true. */
+export class Hopeless extends Error {}
+
 /** Polls until `probe` returns something else than undefined or false; fails with what was seen last. */
 export async function waitFor<T>(
   what: string,
@@ -159,6 +162,7 @@ export async function waitFor<T>(
       if (value !== undefined && value !== false) return value;
       last = value;
     } catch (error) {
+      if (error instanceof Hopeless) throw error;
       // A probe may fail as long as what it looks at is not there yet.
       last = error;
     }
@@ -402,7 +406,7 @@ export class Lab {
     const nginx = this.spawn(host, ["nginx", "-p", home, "-c", join(home, "nginx.conf"), "-g", "daemon off;"]);
     this.#nginx.set(host, nginx);
     await waitFor(`nginx of ${host} listens`, async () => {
-      if (!nginx.running) throw new Error(`nginx of ${host} ended: ${nginx.log()}`);
+      if (!nginx.running) throw new Hopeless(`nginx of ${host} ended: ${nginx.log()}`);
       return (await this.exec(host, ["curl", "--silent", "--output", "/dev/null", "http://127.0.0.1:80/"])).code === 0;
     });
   }
@@ -411,6 +415,11 @@ export class Lab {
   async stopWebServer(host: string): Promise<void> {
     await this.#nginx.get(host)?.end("SIGTERM");
     this.#nginx.delete(host);
+  }
+
+  /** What programs have pinned; the kernel's own two files in a bpffs are left out. */
+  pinned(): string[] {
+    return readdirSync(this.bpffs).filter((entry) => !entry.endsWith(".debug"));
   }
 
   /** Writes a file of the lab's folder and returns its path. */
@@ -564,7 +573,7 @@ export class Lab {
           set("ipv4/ip_forward", 0),
           ...each((plan) => [
             add(plan.director, "front"),
-            ...plan.virtual.map((address) => add(address, "front")),
+            ...plan.virtual.map((address) => addVirtual(address, "front")),
             ...(plan.serverSide ? [add(plan.serverSide.director, "back")] : []),
             defaultRoute(plan.gateway),
           ]),
@@ -638,6 +647,11 @@ function set(path: string, value: number): string {
 
 function add(address: string, link: string): string {
   return `ip addr add ${address} dev ${link}${isIpv6(address) ? " nodad" : ""}`;
+}
+
+/** With IPv6 a virtual address has to be kept from being chosen as a source: real servers take it for their own. */
+function addVirtual(address: string, link: string): string {
+  return `${add(address, link)}${isIpv6(address) ? " preferred_lft 0" : ""}`;
 }
 
 function defaultRoute(gateway: string): string {
