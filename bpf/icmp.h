@@ -124,8 +124,8 @@ static __always_inline void write_ipv6_error(struct ipv6hdr *ip, const struct pa
 	icmp->icmp6_dataun.un_data32[0] = word;
 	for (int i = 0; i < 4; i++)
 		sum += (__u64)packet->source[i] + packet->destination[i];
-	sum += bpf_htonl(length) + bpf_htonl(IPPROTO_ICMPV6);
-	sum += *(__u32 *)icmp + icmp->icmp6_dataun.un_data32[0];
+	sum += (__u64)bpf_htonl(length) + bpf_htonl(IPPROTO_ICMPV6);
+	sum += (__u64)*(__u32 *)icmp + icmp->icmp6_dataun.un_data32[0];
 	icmp->icmp6_cksum = fold(sum);
 }
 

@@ -129,7 +129,7 @@ export class Program {
       nodes[2 * leaves - 1 - added] = index;
       this.maps.loads.write(index, { active: 0, inactive: 0, persistent: 0, weight: realServer.weight ?? 1 });
       this.maps.realServers.write(index, {
-        next_hop_mac: macBytes(realServer.mac ?? `02:00:00:00:01:0${added + 1}`),
+        next_hop_mac: macBytes(realServer.mac ?? `02:00:00:00:01:${(added + 1).toString(16).padStart(2, "0")}`),
         source_mac: macBytes(directorMac),
         ifindex: realServer.ifindex ?? ingress,
         vlan: realServer.vlan ?? 0,

@@ -1,0 +1,304 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { frame } from "../support/packet.ts";
+import { cannotRun, openProgram } from "./program.ts";
+import type { Program } from "./program.ts";
+
+function oneService(tableSlots?: number, more: object = {}): { program: Program; real: number; other: number } {
+  const program = openProgram(tableSlots);
+  const { realServers } = program.service({
+    realServers: [{ address: "192.168.200.102" }, { address: "192.168.200.103" }],
+    ...more,
+  });
+  return { program, real: realServers[1] ?? 0, other: realServers[0] ?? 0 };
+}
+
+/** The states of net/netfilter/ipvs/ip_vs_proto_tcp.c that a one-way connection meets, by the flags sent. */
+const histories: readonly { readonly flags: readonly string[]; readonly state: string; readonly active: number }[] = [
+  { flags: ["S"], state: "SYN_RECV", active: 0 },
+  { flags: ["S", "S"], state: "SYN_RECV", active: 0 },
+  { flags: ["S", "R"], state: "SYN_RECV", active: 0 },
+  { flags: ["S", "A"], state: "ESTABLISHED", active: 1 },
+  { flags: ["S", "PA"], state: "ESTABLISHED", active: 1 },
+  { flags: ["S", "A", "S"], state: "ESTABLISHED", active: 1 },
+  { flags: ["S", "A", "FA"], state: "FIN_WAIT", active: 0 },
+  { flags: ["S", "A", "FA", "A"], state: "FIN_WAIT", active: 0 },
+  { flags: ["S", "A", "FA", "S"], state: "SYN_RECV", active: 0 },
+  { flags: ["S", "A", "R"], state: "CLOSE", active: 0 },
+  { flags: ["S", "A", "RA", "A"], state: "CLOSE", active: 0 },
+  { flags: ["S", "A", "FA", "R"], state: "CLOSE", active: 0 },
+  { flags: ["S", "FA"], state: "TIME_WAIT", active: 0 },
+  { flags: ["S", "FA", "A"], state: "TIME_WAIT", active: 0 },
+  { flags: ["S", "P"], state: "CLOSE", active: 0 },
+  { flags: ["S", "A", ""], state: "CLOSE", active: 0 },
+];
+
+describe("the state of a connection", { skip: cannotRun }, () => {
+  for (const { flags, state, active } of histories) {
+    it(`is ${state} after ${flags.map((letters) => letters || "no flags").join(", ")}`, () => {
+      const { program, real } = oneService();
+      for (const letters of flags) assert.equal(program.run(frame({ flags: letters })).verdict, "TX");
+      const [slot, ...rest] = program.slots();
+      assert.deepEqual(rest, []);
+      assert.equal(slot?.state, state);
+      assert.equal(slot?.realServer, real);
+      const load = program.load(real);
+      assert.equal(load.active, active);
+      assert.equal(load.inactive, 1 - active);
+      assert.equal(program.packets(real), BigInt(flags.length));
+    });
+  }
+
+  it("of UDP is one, and inactive", () => {
+    const program = openProgram();
+    const { realServers } = program.service({ protocol: "udp", realServers: [{ address: "192.168.200.102" }] });
+    for (let i = 0; i < 3; i++) program.run(frame({ protocol: "udp" }));
+    assert.deepEqual(
+      program.slots().map(({ state }) => state),
+      ["UDP"],
+    );
+    assert.deepEqual(program.load(realServers[0] ?? 0), { active: 0, inactive: 1, persistent: 0, weight: 1 });
+  });
+
+  it("is not touched by a packet whose TCP header is cut short, which is forwarded", () => {
+    const { program } = oneService();
+    program.run(frame());
+    const short = frame({ transport: Buffer.from([0x9c, 0x40, 0, 80, 1, 2, 3, 4]) });
+    assert.equal(program.run(short).verdict, "TX");
+    assert.equal(program.slots()[0]?.state, "SYN_RECV");
+  });
+});
+
+describe("a connection", { skip: cannotRun }, () => {
+  it("keeps its real server whatever comes and goes", () => {
+    const { program } = oneService();
+    for (let port = 1000; port < 1050; port++) program.run(frame({ sourcePort: port }));
+    const before = new Map(program.slots().map(({ index, realServer }) => [index, realServer]));
+    for (let port = 1000; port < 1050; port++) program.run(frame({ sourcePort: port, flags: "A" }));
+    assert.deepEqual(new Map(program.slots().map(({ index, realServer }) => [index, realServer])), before);
+  });
+
+  it("goes on when its real server is quiescent, which gets no new ones", () => {
+    const { program, real } = oneService(1024, { scheduler: "wlc" });
+    const used = program.run(frame()).data.subarray(0, 6).toString("hex");
+    program.setWeight(real, 0, 1);
+    assert.equal(
+      program
+        .run(frame({ flags: "A" }))
+        .data.subarray(0, 6)
+        .toString("hex"),
+      used,
+    );
+    for (let port = 1000; port < 1010; port++) {
+      assert.notEqual(
+        program
+          .run(frame({ sourcePort: port }))
+          .data.subarray(0, 6)
+          .toString("hex"),
+        used,
+      );
+    }
+  });
+
+  it("in TIME_WAIT or CLOSE makes room for a new one by the next SYN", () => {
+    for (const last of ["FA", "P"]) {
+      const { program, real, other } = oneService();
+      program.run(frame());
+      program.run(frame({ flags: last }));
+      program.run(frame());
+      const [slot, ...rest] = program.slots();
+      assert.deepEqual(rest, []);
+      assert.equal(slot?.state, "SYN_RECV");
+      assert.equal(slot?.realServer, other, "round robin has moved on");
+      assert.equal(program.load(real).inactive, 0);
+      assert.equal(program.load(other).inactive, 1);
+    }
+  });
+
+  it("expires when its state's time is over, and gives its counts back", () => {
+    const { program, real, other } = oneService();
+    program.run(frame({ sourcePort: 1 }));
+    program.run(frame({ sourcePort: 2 }));
+    program.run(frame({ sourcePort: 2, flags: "A" }));
+    program.age(60);
+    program.control.sweep();
+    assert.equal(program.slots().length, 2, "60 s are not over yet");
+    program.age(2);
+    program.control.sweep();
+    assert.deepEqual(
+      program.slots().map(({ state }) => state),
+      ["ESTABLISHED"],
+    );
+    assert.equal(program.load(real).inactive, 0);
+    assert.equal(program.load(other).active, 1);
+    program.age(840);
+    program.control.sweep();
+    assert.deepEqual(program.slots(), []);
+    assert.equal(program.load(other).active, 0);
+    assert.equal(program.counters().expired, 2n);
+  });
+
+  it("lives on with every packet", () => {
+    const { program } = oneService();
+    program.run(frame());
+    program.run(frame({ flags: "A" }));
+    for (let i = 0; i < 10; i++) {
+      program.age(890);
+      program.control.sweep();
+      program.run(frame({ flags: "A" }));
+    }
+    assert.equal(program.slots()[0]?.age, 0);
+  });
+});
+
+describe("a full table", { skip: cannotRun }, () => {
+  const slots = 16;
+
+  /** Fills both lines with connections in one state. */
+  function fill(program: Program, flags: readonly string[]): void {
+    for (let port = 1; program.slots().length < slots; port++) {
+      for (const letters of flags) program.run(frame({ sourcePort: port, flags: letters }));
+    }
+  }
+
+  it("never gives up an established connection: the new one is forwarded without a slot, always the same way", () => {
+    const { program } = oneService(slots);
+    fill(program, ["S", "A"]);
+    const before = program.slots();
+    const syn = program.run(frame({ source: "198.51.100.7" }));
+    assert.equal(syn.verdict, "TX");
+    const ack = program.run(frame({ source: "198.51.100.7", flags: "A" }));
+    assert.equal(ack.verdict, "TX");
+    assert.deepEqual(ack.data.subarray(0, 6), syn.data.subarray(0, 6));
+    assert.deepEqual(program.slots(), before);
+    assert.equal(program.counters().forward_untracked, 2n);
+  });
+
+  it("gives up half open connections, the oldest first", () => {
+    const { program } = oneService(slots);
+    fill(program, ["S"]);
+    program.age(5);
+    const kept = program.slots();
+    program.run(frame({ source: "198.51.100.7" }));
+    program.run(frame({ source: "198.51.100.8" }));
+    assert.equal(program.slots().filter(({ age }) => age >= 5).length, kept.length - 2);
+    assert.equal(program.counters().victim_half_open, 2n);
+  });
+
+  it("gives up closing connections before half open ones, and expired ones before both", () => {
+    const { program } = oneService(slots);
+    fill(program, ["S"]);
+    const [first, second] = [1, 2];
+    program.run(frame({ sourcePort: first, flags: "A" }));
+    program.run(frame({ sourcePort: first, flags: "FA" }));
+    program.run(frame({ source: "198.51.100.7" }));
+    assert.equal(program.counters().victim_closing, 1n);
+    program.age(59);
+    for (let port = 1; port < 40; port++) if (port !== second) program.run(frame({ sourcePort: port, flags: "A" }));
+    program.age(2);
+    program.run(frame({ source: "198.51.100.9" }));
+    assert.equal(program.counters().victim_expired, 1n);
+  });
+
+  it("keeps counts that are the sum of its slots", () => {
+    const { program, real, other } = oneService(slots);
+    for (let round = 0; round < 400; round++) {
+      const flags = ["S", "A", "FA", "R"][round % 7] ?? "S";
+      program.run(frame({ sourcePort: 1 + (round % 53), flags }));
+    }
+    for (const id of [real, other]) {
+      const mine = program.slots().filter(({ realServer }) => realServer === id);
+      const active = mine.filter(({ state }) => state === "ESTABLISHED").length;
+      assert.equal(program.load(id).active, active);
+      assert.equal(program.load(id).inactive, mine.length - active);
+    }
+  });
+});
+
+describe("persistence", { skip: cannotRun }, () => {
+  const persistence = { timeout: 100, netmask: "255.255.255.0" };
+
+  it("sends a client's network to one real server, by a template that is not a connection", () => {
+    const { program } = oneService(1024, { persistence });
+    const macs = new Set<string>();
+    for (let host = 1; host < 20; host++) {
+      macs.add(
+        program
+          .run(frame({ source: `192.0.2.${host}` }))
+          .data.subarray(0, 6)
+          .toString("hex"),
+      );
+    }
+    assert.equal(macs.size, 1);
+    assert.equal(program.slots().filter(({ state }) => state === "TEMPLATE").length, 1);
+    const elsewhere = program
+      .run(frame({ source: "192.0.3.1" }))
+      .data.subarray(0, 6)
+      .toString("hex");
+    assert.ok(!macs.has(elsewhere));
+  });
+
+  it("outlives its time while a connection of it lives, and goes after", () => {
+    const { program, real } = oneService(1024, { persistence });
+    program.run(frame());
+    program.run(frame({ flags: "A" }));
+    program.age(150);
+    program.control.sweep();
+    assert.equal(program.load(real).persistent, 1);
+    program.run(frame({ flags: "R" }));
+    program.age(12);
+    program.control.sweep();
+    program.control.sweep();
+    assert.deepEqual(program.slots(), []);
+    assert.deepEqual(program.load(real), { active: 0, inactive: 0, persistent: 0, weight: 1 });
+  });
+
+  it("holds to a real server of weight 0, but not to one that was taken away", () => {
+    const { program, real } = oneService(1024, { persistence });
+    const mac = program.run(frame()).data.subarray(0, 6).toString("hex");
+    program.setWeight(real, 0);
+    assert.equal(
+      program
+        .run(frame({ sourcePort: 2 }))
+        .data.subarray(0, 6)
+        .toString("hex"),
+      mac,
+    );
+    program.setFlags(real, 0);
+    assert.notEqual(
+      program
+        .run(frame({ sourcePort: 3 }))
+        .data.subarray(0, 6)
+        .toString("hex"),
+      mac,
+    );
+    assert.equal(program.load(real).persistent, 0);
+  });
+
+  it("works for IPv6 networks", () => {
+    const { program } = oneService(1024, {
+      address: "fd00:53::1",
+      realServers: [{ address: "fd00:200::1" }, { address: "fd00:200::2" }],
+      persistence: { timeout: 100, netmask: "ffff:ffff:ffff:ffff::" },
+    });
+    const to = (source: string) =>
+      program
+        .run(frame({ source, destination: "fd00:53::1" }))
+        .data.subarray(0, 6)
+        .toString("hex");
+    assert.equal(to("2001:db8::1"), to("2001:db8::ffff"));
+    assert.notEqual(to("2001:db8::1"), to("2001:db8:0:1::1"));
+  });
+});
+
+describe("a service for all ports", { skip: cannotRun }, () => {
+  it("takes any port of its address, and another service of that address takes its own", () => {
+    const program = openProgram();
+    program.service({ port: 0, realServers: [{ address: "192.168.200.102", mac: "02:00:00:00:02:01" }] });
+    program.service({ port: 443, realServers: [{ address: "192.168.200.103", mac: "02:00:00:00:02:02" }] });
+    const to = (destinationPort: number) => program.run(frame({ destinationPort })).data.subarray(0, 6).toString("hex");
+    assert.equal(to(0), "020000000201");
+    assert.equal(to(8080), "020000000201");
+    assert.equal(to(443), "020000000202");
+  });
+});
