@@ -83,6 +83,7 @@ export class DaemonLock {
       renameSync(temporary, pidFilePath(stateDir));
     } catch (cause) {
       for (const name of names) name.close();
+      removeIfEmpty(stateDir);
       throw cause;
     }
     return new DaemonLock(stateDir, names);
@@ -119,9 +120,13 @@ function abstractName(name: string): string {
 export function removeStateFiles(stateDir: string): void {
   for (const file of ["xlb.sock", "xlb.pid", "options.json", "daemon.err"])
     rmSync(join(stateDir, file), { force: true });
+  removeIfEmpty(stateDir);
+}
+
+function removeIfEmpty(stateDir: string): void {
   try {
     rmdirSync(stateDir);
   } catch {
-    // Something else is in it, or it was gone already.
+    // Something is in it, or it was gone already.
   }
 }

@@ -231,7 +231,7 @@ export class Daemon {
       monitors.update(config.services, seedUp(plane.read()), config.maintenanceDir);
       const { changes, failedChanges, notActive } = await this.#reconciler.round();
       const message = [
-        `${config.file}: ${config.services.length} services, ${changes} changes`,
+        `${config.file}: virtual services: ${config.services.length}, changes: ${changes}`,
         ...notActive.map(({ service, reason }) => `not active: ${service}: ${reason}`),
         ...failedChanges.map((failed) => `cannot apply yet: ${failed}`),
       ].join("\n");
