@@ -200,7 +200,7 @@ async function tell(narrator: Narrator, lab: Lab, director: Director): Promise<v
           "--output",
           "/dev/null",
           "--write-out",
-          "%{http_code} %{exitcode}\\n",
+          "%{stderr}%{http_code} %{exitcode}\\n",
           ...Array.from({ length: requests }, (_, i) => ["--output", "/dev/null", `${weightedPage}?${i}`]).flat(),
         ],
         `load-${index}`,

@@ -5,7 +5,7 @@ import { echoPort, harm, startEchoServers, startTransfers, story, unharmed } fro
 
 const virtual = tutorialPlan.virtual[0]!;
 const weights = { [`192.168.200.102:${echoPort}`]: 1, [`192.168.200.103:${echoPort}`]: 1 };
-const config = `checkinterval=1\n${service(tutorialPlan, ["checktype=connect", "scheduler=rr"], { port: echoPort })}`;
+const config = `checkinterval=1\n${service(tutorialPlan, ["checktype=on", "scheduler=rr"], { port: echoPort })}`;
 
 story("the MAC address of a real server changes: connections follow it", [tutorialPlan], async (lab) => {
   await startEchoServers(lab);
