@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { bare, isIpv6, projectRoot, waitFor } from "./lab.ts";
+import { bare, Hopeless, isIpv6, projectRoot, waitFor } from "./lab.ts";
 import type { AddressPlan, CommandResult, Lab, LabProcess } from "./lab.ts";
 
 const launcher = join(projectRoot, "bin", "xlb");
@@ -116,7 +116,7 @@ export class Director {
     await waitFor(
       "the daemon answers",
       async () => {
-        if (!daemon.running) throw new Error(`the daemon ended:\n${daemon.log()}`);
+        if (!daemon.running) throw new Hopeless(`the daemon ended:\n${daemon.log()}`);
         return (await this.xlb("status")).code === 0;
       },
       20_000,

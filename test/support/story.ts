@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { directorIsMissing } from "./director.ts";
-import { bare, Lab, labIsMissing, waitFor } from "./lab.ts";
+import { bare, Hopeless, Lab, labIsMissing, waitFor } from "./lab.ts";
 import type { AddressPlan, LabProcess } from "./lab.ts";
 import type { TransferReport } from "./transfers.ts";
 
@@ -59,9 +59,9 @@ export async function startTransfers(lab: Lab, target: string, connections: numb
     `${connections} connections are open`,
     () => {
       const opened = /^open (\d+)/m.exec(transfers.log())?.[1];
-      if (!transfers.running) throw new Error(`the transfers ended: ${transfers.log()}`);
+      if (!transfers.running) throw new Hopeless(`the transfers ended: ${transfers.log()}`);
       if (opened === undefined) return false;
-      if (Number(opened) !== connections) throw new Error(`only ${opened} of ${connections} connections opened`);
+      if (Number(opened) !== connections) throw new Hopeless(`only ${opened} of ${connections} connections opened`);
       return true;
     },
     60_000,
