@@ -1,0 +1,510 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { test } from "node:test";
+import fc from "fast-check";
+import { openMaps } from "../../src/dataplane/xdp/maps.ts";
+import { mapPath } from "../../src/dataplane/xdp/load.ts";
+import * as layout from "../../src/dataplane/xdp/layout.generated.ts";
+import { NotRunningError, openXdpReader } from "../../src/dataplane/xdp/reader.ts";
+import { printIdentity, realServerKey } from "../../src/model/service.ts";
+import type { ServiceIdentity, VirtualService } from "../../src/model/service.ts";
+import type { DirectorState } from "../../src/model/state.ts";
+import { plan } from "../../src/reconcile/plan.ts";
+import { kernelSchedulers } from "./kernel-schedulers.ts";
+import { add, addService, cannotRun, edit, editService, PlaneFolder, real, remove, removeService } from "./planes.ts";
+import { service, web } from "./planes.ts";
+
+const options = { skip: cannotRun };
+
+/** Services in an order of their own; real servers in the order of addition. */
+function sorted(state: DirectorState): readonly VirtualService[] {
+  return [...state.services].sort((a, b) => (printIdentity(a.identity) < printIdentity(b.identity) ? -1 : 1));
+}
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  for (const deadline = Date.now() + 10_000; !condition(); await sleep(20)) {
+    assert.ok(Date.now() < deadline, `waited for ${what}`);
+  }
+}
+
+const identity: fc.Arbitrary<ServiceIdentity> = fc
+  .tuple(
+    fc.constantFrom("tcp" as const, "udp" as const),
+    fc.constantFrom("10.10.10.53", "10.10.10.54", "fd00::53"),
+    fc.constantFrom(0, 80, 443),
+  )
+  .map(([protocol, address, port]) => ({ kind: "address", protocol, address, port }));
+const virtualService: fc.Arbitrary<VirtualService> = fc
+  .record({
+    identity,
+    scheduler: fc.constantFrom("rr" as const, "wrr" as const, "wlc" as const, "lblc" as const),
+    persistent: fc.boolean(),
+    realServers: fc.uniqueArray(fc.record({ host: fc.integer({ min: 1, max: 20 }), weight: fc.nat(5) }), {
+      selector: ({ host }) => host,
+      maxLength: 12,
+    }),
+  })
+  .map(({ identity, scheduler, persistent, realServers }) => {
+    const ipv6 = identity.kind === "address" && identity.address.includes(":");
+    return {
+      identity,
+      scheduler,
+      schedulerFlags: [],
+      ...(persistent ? { persistence: { timeout: 300, prefix: ipv6 ? 64 : 24 } } : {}),
+      onePacket: false,
+      realServers: realServers.map(({ host, weight }) =>
+        real(ipv6 ? `fd00:1::${host.toString(16)}` : `10.1.0.${host}`, weight, 80),
+      ),
+    };
+  });
+const directorState: fc.Arbitrary<DirectorState> = fc.record({
+  services: fc.uniqueArray(virtualService, { selector: ({ identity }) => printIdentity(identity), maxLength: 6 }),
+});
+
+test(
+  "applying a plan reaches the desired state, a second plan is empty, and a new daemon reads the same",
+  options,
+  async () => {
+    const folder = new PlaneFolder();
+    await folder.open();
+    await fc.assert(
+      fc.asyncProperty(directorState, fc.boolean(), async (desired, restart) => {
+        await folder.apply(...plan(desired, folder.plane.read()));
+        if (restart) await folder.open();
+        assert.deepEqual(plan(desired, folder.plane.read()), []);
+        const found = sorted(folder.plane.read());
+        for (const [index, wanted] of sorted(desired).entries()) {
+          const { realServers, ...attributes } = found[index] ?? wanted;
+          const { realServers: wantedServers, ...wantedAttributes } = wanted;
+          assert.deepEqual(attributes, wantedAttributes);
+          assert.deepEqual(realServers.map(realServerKey).sort(), wantedServers.map(realServerKey).sort());
+        }
+      }),
+      { numRuns: 60 },
+    );
+  },
+);
+
+for (const scheduler of ["rr", "wrr"] as const) {
+  test(
+    `packets of a ${scheduler} service go where the kernel sends them, across changes and restarts`,
+    options,
+    async () => {
+      const folder = new PlaneFolder();
+      await folder.open();
+      await folder.apply(addService(service(scheduler)));
+      const kernel = new kernelSchedulers[scheduler]();
+      const name = (id: number) => (id === 0 ? "" : `10.1.0.${id}`);
+      const present = new Set<number>();
+      const step = fc.record({
+        host: fc.integer({ min: 1, max: 6 }),
+        weight: fc.constantFrom(0, 1, 2, 3, 4, 6),
+        away: fc.boolean(),
+        packets: fc.nat(12),
+        restart: fc.boolean(),
+      });
+      const [steps] = fc.sample(fc.array(step, { minLength: 80, maxLength: 80 }), { numRuns: 1, seed: 4711 });
+      for (const { host, weight, away, packets, restart } of steps ?? []) {
+        if (!present.has(host)) {
+          present.add(host);
+          kernel.add(host, weight);
+          await folder.apply(add(real(name(host), weight)));
+        } else if (away) {
+          present.delete(host);
+          kernel.remove(host);
+          await folder.apply(remove(name(host)));
+        } else {
+          kernel.edit(host, weight);
+          await folder.apply(edit(real(name(host), weight)));
+        }
+        if (restart) await folder.open();
+        for (let packet = 0; packet < packets; packet++) {
+          const expected = kernel.schedule();
+          const fate = folder.connect();
+          // Without a real server the client is told by ICMP, which leaves by the same interface.
+          if (expected === 0) assert.ok(!/^10\.1\.0\./.test(fate));
+          else assert.equal(fate, name(expected));
+        }
+      }
+    },
+  );
+}
+
+test("wlc takes the newest of equals, and the least loaded by weight", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  await folder.apply(
+    addService(service("wlc")),
+    add(real("10.1.0.1")),
+    add(real("10.1.0.2")),
+    add(real("10.1.0.3", 2)),
+  );
+  const chosen = Array.from({ length: 8 }, () => folder.connect());
+  assert.deepEqual(
+    chosen.sort(),
+    [..."11"]
+      .map(() => "10.1.0.1")
+      .concat(
+        [..."22"].map(() => "10.1.0.2"),
+        [..."3333"].map(() => "10.1.0.3"),
+      ),
+  );
+  await folder.apply(add(real("10.1.0.4")));
+  assert.equal(folder.connect(), "10.1.0.4");
+  await folder.apply(edit(real("10.1.0.4", 0)));
+  assert.notEqual(folder.connect(), "10.1.0.4");
+});
+
+test("a tree whose newest place is beyond its leaves is laid out anew, in the same order", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  await folder.apply(addService(service("wlc")), add(real("10.1.0.1")), add(real("10.1.0.2")));
+  for (let round = 0; round < 20; round++) {
+    await folder.apply(remove("10.1.0.2"), add(real("10.1.0.3")));
+    await folder.apply(remove("10.1.0.3"), add(real("10.1.0.2")));
+  }
+  const [found] = folder.plane.read().services;
+  assert.deepEqual(
+    found?.realServers.map(({ address }) => address),
+    ["10.1.0.1", "10.1.0.2"],
+  );
+  const maps = openMaps(folder.native, folder.bpffs, false);
+  const [record] = maps.services.readRange(1, 1);
+  assert.ok((record?.tree_leaves ?? 0) <= 4, `${record?.tree_leaves} leaves for two real servers`);
+  maps.close();
+  assert.equal(folder.connect(), "10.1.0.2");
+  assert.equal(folder.connect(), "10.1.0.1");
+});
+
+test("a real server that was taken away comes back with its connections' counts", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  await folder.apply(addService(service("wlc")), add(real("10.1.0.1")), add(real("10.1.0.2")));
+  assert.equal(folder.connect({ source: "198.51.100.1", sourcePort: 5000 }), "10.1.0.2");
+  const before = folder.plane.statistics().services[0];
+  await folder.apply(remove("10.1.0.2"));
+  assert.equal(folder.plane.statistics().services[0]?.packets, before?.packets);
+  assert.equal([...folder.plane.connections({ realServer: "10.1.0.2" })].length, 1);
+  await folder.open();
+  await folder.apply(add(real("10.1.0.2")));
+  const [, again] = folder.plane.statistics().services[0]?.realServers ?? [];
+  assert.equal(again?.realServer.address, "10.1.0.2");
+  assert.equal(again?.inactive, 1);
+  assert.equal(again?.packets, 1n);
+  assert.equal(folder.connect(), "10.1.0.1");
+});
+
+test("the counters of a real server that is gone stay with its service", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  await folder.apply(addService(service("rr")), add(real("10.1.0.1")));
+  folder.connect({ source: "198.51.100.1", sourcePort: 5000, flags: "S" });
+  const before = folder.plane.statistics().services[0];
+  assert.equal(before?.connections, 1n);
+  await folder.apply(remove("10.1.0.1"));
+  // What the sweep does when the connection has expired.
+  const maps = openMaps(folder.native, folder.bpffs, true);
+  maps.loads.write(1, { active: 0, inactive: 0, persistent: 0, weight: 0 });
+  const stop = new AbortController();
+  const running = folder.plane.run(stop.signal);
+  await until("the real server's id", () => maps.realServers.read(1).family === 0);
+  stop.abort();
+  await running;
+  maps.close();
+  const { connections, packets, bytes } = folder.plane.statistics().services[0] ?? {};
+  assert.deepEqual([connections, packets, bytes], [before?.connections, before?.packets, before?.bytes]);
+});
+
+test("a service that is gone is not served, and its id is free once its connections have ended", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  await folder.apply(addService(service("rr")), add(real("10.1.0.1")));
+  assert.equal(folder.connect(), "10.1.0.1");
+  await folder.apply(removeService());
+  assert.equal(folder.connect(), "verdict 2");
+  assert.deepEqual(folder.plane.read().services, []);
+  await folder.open();
+  assert.deepEqual(folder.plane.read().services, []);
+  await folder.apply(addService(service("rr")), add(real("10.1.0.1")));
+  assert.equal(folder.connect(), "10.1.0.1");
+  const [again] = folder.plane.statistics().services;
+  assert.deepEqual([again?.connections, again?.realServers[0]?.inactive], [1n, 2]);
+});
+
+test("live connections outlast a restart and a new program", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  await folder.apply(addService(service("rr")), add(real("10.1.0.1")), add(real("10.1.0.2")));
+  const clients = Array.from({ length: 50 }, (_, index) => ({ source: "198.51.100.9", sourcePort: 3000 + index }));
+  const before = clients.map((client) => folder.connect(client));
+  const key = openMaps(folder.native, folder.bpffs, false);
+  const secret = key.settings.read(0).key;
+  key.close();
+  const old = folder.native.programInfo(folder.native.programOpenPinned(join(folder.bpffs, "director")));
+  await folder.open();
+  assert.ok(folder.plane.adopted);
+  const now = folder.native.programInfo(folder.native.programOpenPinned(join(folder.bpffs, "director")));
+  assert.notEqual(now.id, old.id);
+  assert.deepEqual(
+    clients.map((client) => folder.send({ ...client, flags: "A" })),
+    before,
+  );
+  const again = openMaps(folder.native, folder.bpffs, false);
+  assert.deepEqual(again.settings.read(0).key, secret);
+  again.close();
+  const { tick } = { tick: () => folder.plane.statistics().table.sweepPasses };
+  const passes = tick();
+  await until("the new program's sweep", () => tick() > passes);
+});
+
+test("a half-finished change of a daemon that died is finished by the next one", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  await folder.apply(addService(service("rr")), add(real("10.1.0.1")), add(real("10.1.0.2")));
+  // The ring does not know of the second one, and a service has lost its slot.
+  const maps = openMaps(folder.native, folder.bpffs, true);
+  const [record] = maps.services.readRange(1, 1);
+  assert.ok(record !== undefined);
+  maps.services.write(1, { ...record, ring_length: 1 });
+  maps.services.write(7, { ...record, port: 8080, ring_segments: 0, ring_length: 0, spread_length: 0 });
+  maps.close();
+  await folder.open();
+  const fates = new Set(Array.from({ length: 4 }, () => folder.connect()));
+  assert.deepEqual([...fates].sort(), ["10.1.0.1", "10.1.0.2"]);
+  assert.deepEqual(
+    folder.plane.read().services.map(({ identity }) => printIdentity(identity)),
+    ["tcp:10.10.10.53:80"],
+  );
+});
+
+test("maps of another layout are refused by name, and left alone", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  const settings = folder.native.mapOpenPinned(mapPath(folder.bpffs, "settings"));
+  new Uint32Array(folder.native.mapMemory(settings, true))[0] = 99;
+  folder.native.mapClose(settings);
+  await assert.rejects(folder.open(), /layout version 99, this xlb has 1/);
+  assert.throws(() => openXdpReader(folder.bpffs, folder.native), /layout version 99, this xlb reads 1/);
+  assert.equal(folder.native.mapInfo(folder.native.mapOpenPinned(mapPath(folder.bpffs, "settings"))).maxEntries, 1);
+});
+
+test("a reader says so when no director is running, and reads one without its daemon", options, async () => {
+  const folder = new PlaneFolder();
+  assert.throws(() => openXdpReader(folder.bpffs, folder.native), NotRunningError);
+  await folder.open();
+  await folder.apply(addService(service("wlc")), add(real("10.1.0.1")));
+  folder.connect({ source: "198.51.100.9", sourcePort: 3000 });
+  folder.plane.close();
+  const reader = openXdpReader(folder.bpffs, folder.native);
+  assert.deepEqual(reader.read().services[0]?.realServers, [real("10.1.0.1")]);
+  const [connection] = reader.connections({ client: "198.51.100.0/24", state: "SYN_RECV" });
+  assert.ok(connection !== undefined);
+  const { expiresIn, ...rest } = connection;
+  assert.deepEqual(rest, {
+    identity: web,
+    client: "198.51.100.9",
+    clientPort: 3000,
+    virtualAddress: "10.10.10.53",
+    virtualPort: 80,
+    realServer: "10.1.0.1",
+    realPort: 80,
+    state: "SYN_RECV",
+    template: false,
+  });
+  assert.ok(expiresIn > 50 && expiresIn <= 60, `expires in ${expiresIn} s`);
+  assert.deepEqual([...reader.connections({ client: "198.51.101.0/24" })], []);
+  assert.deepEqual([...reader.connections({ realServer: "10.1.0.1:81" })], []);
+  const statistics = reader.statistics();
+  assert.equal(statistics.services[0]?.realServers[0]?.nextHop, "02:00:0a:01:00:01 on lo");
+  assert.equal(statistics.table.size, 2 ** 14);
+  reader.close();
+});
+
+test("a persistence template is listed with its network", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  await folder.apply(
+    addService(service("rr", web, { persistence: { timeout: 300, prefix: 24 } })),
+    add(real("10.1.0.1")),
+    add(real("10.1.0.2")),
+  );
+  const first = folder.connect({ source: "198.51.100.9" });
+  assert.equal(folder.connect({ source: "198.51.100.77" }), first);
+  const [template] = [...folder.plane.connections({})].filter((connection) => connection.template);
+  assert.equal(template?.client, "198.51.100.0");
+  assert.equal(template?.state, "NONE");
+  assert.ok((template?.expiresIn ?? 0) > 290);
+  assert.equal(
+    folder.plane.statistics().services[0]?.realServers.reduce((sum, { persistent }) => sum + persistent, 0),
+    1,
+  );
+});
+
+test("a service for all ports is found behind one with the port", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  const any: ServiceIdentity = { kind: "address", protocol: "tcp", address: "10.10.10.53", port: 0 };
+  assert.equal(folder.connect({ destinationPort: 81 }), "verdict 2");
+  await folder.apply(
+    addService(service("rr")),
+    add(real("10.1.0.1")),
+    addService(service("rr", any)),
+    add(real("10.1.0.2", 1, 0), any),
+  );
+  assert.equal(folder.connect({ destinationPort: 81 }), "10.1.0.2");
+  assert.equal(folder.connect(), "10.1.0.1");
+  await folder.apply(removeService(any));
+  assert.equal(folder.connect({ destinationPort: 81 }), "verdict 2");
+});
+
+test("next hops follow the network, and each move is told once", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  const other: ServiceIdentity = { kind: "address", protocol: "tcp", address: "10.10.10.54", port: 80 };
+  folder.network.resolutions.set("10.1.0.1", { kind: "unresolved", reason: "no answer" });
+  await folder.apply(
+    addService(service("rr")),
+    add(real("10.1.0.1")),
+    addService(service("rr", other)),
+    add(real("10.1.0.1"), other),
+  );
+  assert.deepEqual(folder.network.watched, ["10.1.0.1"]);
+  assert.equal(folder.plane.statistics().services[0]?.realServers[0]?.nextHop, "unresolved");
+  const stop = new AbortController();
+  const running = folder.plane.run(stop.signal);
+  const mac = Uint8Array.from([2, 0, 10, 9, 9, 9]);
+  const hop = { ifindex: 1, vlan: 0, mtu: 1500, sourceMac: mac, mac };
+  folder.network.resolutions.set("10.1.0.1", { kind: "resolved", hop });
+  folder.network.changed();
+  await until("the next hop", () => folder.connect() === "10.9.9.9");
+  assert.equal(folder.connect({ destination: "10.10.10.54" }), "10.9.9.9");
+  assert.deepEqual(
+    folder.log.filter((line) => line.includes("next hop")),
+    ["next hop of real server 10.1.0.1 is now 02:00:0a:09:09:09 by interface 1, was unresolved"],
+  );
+  folder.network.resolutions.set("10.1.0.1", { kind: "local" });
+  folder.network.changed();
+  await until("the local one", () => folder.connect() === "verdict 2");
+  assert.equal(folder.plane.statistics().services[0]?.realServers[0]?.nextHop, "local");
+  stop.abort();
+  await running;
+});
+
+test("own addresses and outgoing interfaces are known to the data path", options, async () => {
+  const folder = new PlaneFolder();
+  folder.network.own = ["10.10.10.52", "10.10.10.53", "fd00::52"];
+  await folder.open();
+  await folder.apply(addService(service("rr")), add(real("10.1.0.1")));
+  const maps = openMaps(folder.native, folder.bpffs, false);
+  const own = () =>
+    Array.from({ length: layout.MAX_SERVICE_SLOTS }, (_, index) => maps.serviceSlots.read(index).kind).filter(
+      (kind) =>
+        kind === layout.serviceSlotKind.SERVICE_SLOT_OWN_IPV4 || kind === layout.serviceSlotKind.SERVICE_SLOT_OWN_IPV6,
+    ).length;
+  assert.equal(own(), 3);
+  assert.equal(folder.native.mapKeys(maps.redirectPorts).readUInt32LE(0), 1);
+  folder.network.own = ["10.10.10.53"];
+  await folder.open();
+  assert.equal(own(), 1);
+  maps.close();
+});
+
+test("what the plane cannot do it refuses, change by change", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  const mark: ServiceIdentity = { kind: "mark", mark: 7, family: "ipv4" };
+  const results = await folder.plane.apply([
+    addService(service("rr")),
+    addService(service("mh", { ...web, kind: "address", port: 81 } as ServiceIdentity)),
+    addService(service("rr", mark)),
+    add(real("10.1.0.1"), { ...web, port: 82 } as ServiceIdentity),
+    edit(real("10.1.0.1")),
+    remove("10.1.0.1"),
+    add(real("10.1.0.2")),
+  ]);
+  assert.deepEqual(
+    results.map(({ error }) => error?.message ?? ""),
+    [
+      "",
+      "scheduler mh is not yet active in XDP",
+      "XDP does not see firewall marks",
+      "there is no service tcp:10.10.10.53:82",
+      "tcp:10.10.10.53:80 has no real server 10.1.0.1:80",
+      "",
+      "",
+    ],
+  );
+  assert.equal(folder.connect(), "10.1.0.2");
+});
+
+test("a scheduler can be changed while packets come", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  await folder.apply(addService(service("rr")), add(real("10.1.0.1")), add(real("10.1.0.2")));
+  for (const scheduler of ["wlc", "wrr", "lblc", "rr"] as const) {
+    await folder.apply(editService(service(scheduler)));
+    assert.equal(folder.plane.read().services[0]?.scheduler, scheduler);
+    assert.match(folder.connect(), /^10\.1\.0\.[12]$/);
+  }
+});
+
+test("1,000 services with 10 real servers each are applied in a few seconds", options, async (context) => {
+  const folder = new PlaneFolder({ ringMembers: 2 ** 21, treeNodes: 2 ** 20 });
+  await folder.open();
+  const changes = Array.from({ length: 1000 }, (_, index) => {
+    const of: ServiceIdentity = {
+      kind: "address",
+      protocol: "tcp",
+      address: `10.10.${index >> 8}.${index & 255}`,
+      port: 80,
+    };
+    const scheduler = (["rr", "wrr", "wlc", "lblc"] as const)[index % 4] ?? "rr";
+    return [
+      addService(service(scheduler, of)),
+      ...Array.from({ length: 10 }, (_, host) =>
+        add(real(`10.${20 + host}.${index >> 8}.${index & 255}`, 1 + host), of),
+      ),
+    ];
+  }).flat();
+  const measure = async (name: string, work: () => unknown) => {
+    const start = performance.now();
+    await work();
+    const elapsed = performance.now() - start;
+    context.diagnostic(`${name}: ${elapsed.toFixed(0)} ms`);
+    assert.ok(elapsed < 10_000, `${name} took ${elapsed} ms`);
+  };
+  await measure("apply 11,000 changes", () => folder.apply(...changes));
+  await measure("read", () => folder.plane.read());
+  await measure("statistics", () => folder.plane.statistics());
+  await measure("restart over them", () => folder.open());
+  assert.equal(folder.plane.read().services.length, 1000);
+  await measure("quiesce 1,000 real servers", () =>
+    folder.apply(
+      ...changes
+        .filter((change) => change.kind === "add-real-server" && change.realServer.weight === 10)
+        .map((change) =>
+          change.kind === "add-real-server" ? edit({ ...change.realServer, weight: 0 }, change.identity) : change,
+        ),
+    ),
+  );
+  await measure("remove all", () =>
+    folder.apply(
+      ...changes.flatMap((change) => (change.kind === "add-service" ? removeService(change.service.identity) : [])),
+    ),
+  );
+  assert.deepEqual(folder.plane.read().services, []);
+});
+
+test("listing two million slots takes well under a second", options, async (context) => {
+  const folder = new PlaneFolder({ tableSlots: 2 ** 21 });
+  await folder.open();
+  await folder.apply(addService(service("rr")), add(real("10.1.0.1")));
+  for (let client = 0; client < 1000; client++) folder.connect();
+  const start = performance.now();
+  const found = [...folder.plane.connections({})].length;
+  const elapsed = performance.now() - start;
+  context.diagnostic(`${elapsed.toFixed(0)} ms for 2^21 slots`);
+  assert.equal(found, 1000);
+  assert.ok(elapsed < 1000, `${elapsed} ms`);
+});
