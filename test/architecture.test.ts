@@ -13,6 +13,7 @@ const root = join(import.meta.dirname, "..", "..");
 const arrows: Readonly<Record<string, readonly string[]>> = {
   "model/": [],
   "native.ts": [],
+  "version.ts": [],
   "config/": ["model/"],
   // Checks match Perl regular expressions and send ICMP by the addon.
   "health/": ["model/", "native.ts"],
@@ -27,6 +28,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   "daemon/": [
     "model/",
     "native.ts",
+    "version.ts",
     "config/",
     "health/",
     "notify/",
@@ -35,8 +37,8 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     "reconcile/",
     "dataplane/",
   ],
-  // Readers work while the daemon is dead: they read the data plane themselves.
-  "cli/": ["model/", "control/", "report/", "config/", "dataplane/"],
+  // Readers work while the daemon is dead: they read the data plane themselves, by the addon.
+  "cli/": ["model/", "native.ts", "version.ts", "control/", "report/", "config/", "dataplane/"],
   // The one command that is the daemon.
   "cli/commands/run.ts": ["model/", "control/", "cli/", "daemon/"],
 };
