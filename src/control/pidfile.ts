@@ -116,14 +116,20 @@ function abstractName(name: string): string {
   return `${sum.toString(16)}:${bytes.subarray(-80).toString("latin1")}`;
 }
 
+/** What a daemon says before it has a log. */
+export function startOutputPath(stateDir: string): string {
+  return join(stateDir, "daemon.err");
+}
+
 /** Leaves nothing of a daemon that has ended: its files, and the state directory if nothing else is in it. */
 export function removeStateFiles(stateDir: string): void {
-  for (const file of ["xlb.sock", "xlb.pid", "options.json", "daemon.err"])
+  for (const file of ["xlb.sock", "xlb.pid", "options.json", "daemon.err"]) {
     rmSync(join(stateDir, file), { force: true });
+  }
   removeIfEmpty(stateDir);
 }
 
-function removeIfEmpty(stateDir: string): void {
+export function removeIfEmpty(stateDir: string): void {
   try {
     rmdirSync(stateDir);
   } catch {

@@ -1,4 +1,5 @@
 /** The daemon on a real machine: which parts it is made of, its signals, and the order in which it begins and ends. */
+import { existsSync } from "node:fs";
 import { printDiagnostic } from "../config/diagnostics.ts";
 import { watchConfig } from "../config/load.ts";
 import { readConfiguration } from "../config/read.ts";
@@ -15,7 +16,7 @@ import { loadNative } from "../native.ts";
 import type { Native } from "../native.ts";
 import { readVersion } from "../version.ts";
 import { ConfigError, Daemon } from "./daemon.ts";
-import type { LoadedConfig, Task } from "./daemon.ts";
+import type { DaemonIdentity, LoadedConfig, Task } from "./daemon.ts";
 import { MetricsServer } from "./http.ts";
 import { DaemonLog, LogFileError } from "./log.ts";
 import { notifySupervisor } from "./notify-supervisor.ts";
@@ -42,7 +43,7 @@ export async function runDaemon(options: DaemonOptions, terminal: number | undef
   if (loaded.config === undefined) throw new ConfigError(loaded.diagnostics);
   const lock = await DaemonLock.acquire(options.stateDir, options.bpffs);
   const log = new DaemonLog(options.config, () => native, terminal);
-  let forwarding = true;
+  let forwarding = existsSync(options.bpffs);
   try {
     log.open(loaded.config.logFile);
     for (const diagnostic of loaded.diagnostics) log.logger.warn(printDiagnostic(diagnostic));
@@ -69,55 +70,56 @@ interface Surroundings {
 async function runLocked({ options, native, file, config, log }: Surroundings): Promise<boolean> {
   const { logger } = log;
   const version = readVersion();
-  const network = await openNetwork(native, logger);
-  const metrics = new MetricsServer(async () => {
-    // Loaded by the first scrape: it takes a tenth of the time to start.
-    const { renderPrometheus } = await import("../report/prometheus.ts");
-    return await renderPrometheus(daemon.snapshot());
-  });
-  const listening = await listenMetrics(metrics, options.metrics);
-  const plane = await openXdpDataPlane(
-    {
-      bpffs: options.bpffs,
-      mode: options.plane === "ipvs" ? "auto" : options.plane,
-      ...(options.interfaces.length === 0 ? {} : { interfaces: options.interfaces }),
-      ...(options.tableSize === undefined ? {} : { tableSlots: options.tableSize }),
-    },
-    { native, network, log: logger },
-  );
-  const monitors = new HealthMonitors({
-    native,
-    log: (level, fields, message) => logger[level](fields, message),
-    now: () => Date.now(),
-    version,
-  });
-  const watcher: Task = { name: "watcher of the configuration", run: (signal) => file.watch(daemon, log, signal) };
-  const daemon: Daemon = new Daemon(
-    {
-      identity: {
-        pid: process.pid,
-        version,
-        startedAt: new Date(),
-        configFile: options.config,
-        stateDir: options.stateDir,
-        bpffs: options.bpffs,
-        metrics: listening,
-      },
-      plane,
-      monitors,
-      log,
-      load: () => file.load(),
-      tasks: [watcher, { name: "network", run: (signal) => network.run(signal) }],
-      driftIntervalMs,
-    },
-    config,
-  );
-  const control = new ControlServer((request) => daemon.answer(request));
-  const stopping = new AbortController();
-  const forget = handleSignals(daemon, log, stopping);
+  const undo = new Undo();
   try {
+    const network = await openNetwork(native, logger);
+    undo.add(() => network.close());
+    const metrics = new MetricsServer(async () => {
+      // Loaded by the first scrape: it takes a tenth of the time to start.
+      const { renderPrometheus } = await import("../report/prometheus.ts");
+      return await renderPrometheus(daemon.snapshot());
+    });
+    undo.add(() => metrics.close());
+    const listening = await listenMetrics(metrics, options.metrics);
+    const plane = await openXdpDataPlane(
+      {
+        bpffs: options.bpffs,
+        mode: options.plane === "ipvs" ? "auto" : options.plane,
+        ...(options.interfaces.length === 0 ? {} : { interfaces: options.interfaces }),
+        ...(options.tableSize === undefined ? {} : { tableSlots: options.tableSize }),
+      },
+      { native, network, log: logger },
+    );
+    const abandon = undo.add(() => (plane.adopted ? plane.close() : plane.destroy()));
+    const monitors = new HealthMonitors({
+      native,
+      log: (level, fields, message) => logger[level](fields, message),
+      now: () => Date.now(),
+      version,
+    });
+    const identity: DaemonIdentity = {
+      pid: process.pid,
+      version,
+      startedAt: new Date(),
+      configFile: options.config,
+      stateDir: options.stateDir,
+      bpffs: options.bpffs,
+      metrics: listening,
+    };
+    const tasks: Task[] = [
+      { name: "watcher of the configuration", run: (signal) => file.watch(daemon, log, signal) },
+      { name: "network", run: (signal) => network.run(signal) },
+    ];
+    const load = (): Promise<LoadedConfig> => file.load();
+    const daemon = new Daemon({ identity, plane, monitors, log, load, tasks, driftIntervalMs }, config);
+    const control = new ControlServer((request) => daemon.answer(request));
     await control.listen(socketPath(options.stateDir));
+    undo.add(() => control.close());
     writeDaemonOptions(options);
+    const stopping = new AbortController();
+    undo.add(handleSignals(daemon, log, stopping));
+    // From here on the daemon itself ends the data path as it was asked to.
+    undo.remove(abandon);
     logger.info(`Starting xlb ${version} with ${options.config}, metrics ${listening}`);
     void daemon.ready().then(
       () => {
@@ -129,9 +131,25 @@ async function runLocked({ options, native, file, config, log }: Surroundings): 
     await daemon.run(stopping.signal);
     return daemon.forwarding;
   } finally {
-    forget();
-    await Promise.all([control.close(), metrics.close()]);
-    network.close();
+    await undo.run();
+  }
+}
+
+/** What is to be closed at the end, the newest first. */
+class Undo {
+  #steps: (() => unknown)[] = [];
+
+  add(step: () => unknown): () => unknown {
+    this.#steps.push(step);
+    return step;
+  }
+
+  remove(step: () => unknown): void {
+    this.#steps = this.#steps.filter((candidate) => candidate !== step);
+  }
+
+  async run(): Promise<void> {
+    for (const step of this.#steps.reverse()) await step();
   }
 }
 

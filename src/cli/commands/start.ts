@@ -1,9 +1,8 @@
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, fstatSync, mkdirSync, openSync, readSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
-import { readPidFile } from "../../control/pidfile.ts";
+import { readPidFile, removeIfEmpty, startOutputPath } from "../../control/pidfile.ts";
 import type { DaemonOptions } from "../../control/daemon-options.ts";
 import type { DaemonStatus } from "../../control/protocol.ts";
 import { askStatus } from "../collect.ts";
@@ -54,37 +53,49 @@ export async function runningDaemon(stateDir: string): Promise<DaemonStatus | un
 /** Starts a daemon and waits until its first round is over; throws a {@link Failure} with what it said otherwise. */
 export async function startDaemon(options: DaemonOptions): Promise<void> {
   mkdirSync(options.stateDir, { recursive: true });
-  const output = join(options.stateDir, "daemon.err");
-  const fd = openSync(output, "w", 0o600);
-  const child = spawn(
-    process.execPath,
-    [...process.execArgv, process.argv[1]!, ...runArguments(options), "--log", "none"],
-    { cwd: "/", detached: true, stdio: ["ignore", fd, fd] },
-  );
-  closeSync(fd);
-  let ended: { readonly code: number | null; readonly signal: string | null } | undefined;
-  child.once("exit", (code, signal) => (ended = { code, signal }));
-  child.once("error", (cause) => (ended = { code: 1, signal: cause.message }));
-  const deadline = performance.now() + readyTimeoutMs;
-  while (ended === undefined) {
-    const status = await askStatus(options.stateDir);
-    if (status !== undefined && status.pid === child.pid && status.rounds > 0) {
-      child.unref();
-      await write(readFileSync(output, "utf8") + started(status));
-      return;
+  const output = startOutputPath(options.stateDir);
+  const fd = openSync(output, "w+", 0o600);
+  try {
+    const child = spawn(
+      process.execPath,
+      [...process.execArgv, process.argv[1]!, ...runArguments(options), "--log", "none"],
+      { cwd: "/", detached: true, stdio: ["ignore", fd, fd] },
+    );
+    let ended: { readonly code: number | null; readonly signal: string | null } | undefined;
+    child.once("exit", (code, signal) => (ended = { code, signal }));
+    child.once("error", (cause) => (ended = { code: 1, signal: cause.message }));
+    const deadline = performance.now() + readyTimeoutMs;
+    while (ended === undefined) {
+      const status = await askStatus(options.stateDir);
+      if (status !== undefined && status.pid === child.pid && status.rounds > 0) {
+        child.unref();
+        await write(readFromStart(fd) + started(status));
+        return;
+      }
+      if (performance.now() > deadline) {
+        child.unref();
+        throw new Failure(exitCodes.failure, `the daemon with pid ${child.pid} is not ready yet; see its log`);
+      }
+      await sleep(pollMs);
     }
-    if (performance.now() > deadline) {
-      throw new Failure(exitCodes.failure, `the daemon with pid ${child.pid} is not ready yet; see its log`);
-    }
-    await sleep(pollMs);
+    const said = readFromStart(fd)
+      .replace(/^xlb: /, "")
+      .trimEnd();
+    rmSync(output, { force: true });
+    removeIfEmpty(options.stateDir);
+    throw new Failure(
+      ended.code === exitCodes.usage ? exitCodes.usage : exitCodes.failure,
+      said === "" ? `the daemon ended at once: ${ended.signal ?? `exit status ${ended.code}`}` : said,
+    );
+  } finally {
+    closeSync(fd);
   }
-  const said = readFileSync(output, "utf8")
-    .replace(/^xlb: /, "")
-    .trimEnd();
-  throw new Failure(
-    ended.code === exitCodes.usage ? exitCodes.usage : exitCodes.failure,
-    said === "" ? `the daemon ended at once: ${ended.signal ?? `exit status ${ended.code}`}` : said,
-  );
+}
+
+/** The whole of a file whose position another process moves, and that it may have removed. */
+function readFromStart(fd: number): string {
+  const bytes = Buffer.alloc(fstatSync(fd).size);
+  return bytes.toString("utf8", 0, readSync(fd, bytes, 0, bytes.length, 0));
 }
 
 function started({ pid, notActive, failedChanges }: DaemonStatus): string {

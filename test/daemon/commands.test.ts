@@ -1,0 +1,315 @@
+/** The commands that start and end a daemon, with a real one in a network namespace. */
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import type { DaemonStatus } from "../../src/control/protocol.ts";
+
+const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const parts = ["../../native/xlb.node", "../../bpf/director.bpf.o"];
+
+function missing(): string | false {
+  if (process.getuid?.() !== 0) return "this needs root";
+  const unbuilt = parts.find((part) => !existsSync(new URL(part, import.meta.url)));
+  return unbuilt === undefined ? false : `${unbuilt} is not built`;
+}
+
+const namespace = `xlb-commands-${process.pid}`;
+const directory = mkdtempSync(join(tmpdir(), "xlb-commands-"));
+const mount = join(directory, "bpf");
+const bpffs = join(mount, "xlb");
+const stateDir = join(directory, "state");
+const configFile = join(directory, "ldirectord.cf");
+const logFile = join(directory, "ldirectord.log");
+const global = ["--state-dir", stateDir, "--bpffs", bpffs];
+const daemonArguments = ["-c", configFile, "--metrics", "off", "--table-size", "4096"];
+
+const configuration = `checkinterval=1
+quiescent=no
+logfile="${logFile}"
+virtual=192.0.2.10:80
+	fallback=127.0.0.1:80
+	real=192.0.2.21:80 gate
+	real=192.0.2.22:80 gate 3
+	checktype=on
+	scheduler=wrr
+`;
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function ip(...args: string[]): void {
+  execFileSync("ip", args, { stdio: "pipe" });
+}
+
+function spawnXlb(...args: string[]): ChildProcess {
+  return spawn("nsenter", [`--net=/run/netns/${namespace}`, process.execPath, main, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, TZ: "UTC" },
+  });
+}
+
+async function xlb(...args: string[]): Promise<Ended> {
+  const child = spawnXlb(...args, ...global);
+  const [stdout, stderr] = await Promise.all([text(child.stdout!), text(child.stderr!), once(child, "close")]);
+  return { code: child.exitCode, stdout, stderr };
+}
+
+async function status(): Promise<DaemonStatus> {
+  const { code, stdout } = await xlb("status", "--json");
+  assert.equal(code, 0);
+  return JSON.parse(stdout) as DaemonStatus;
+}
+
+async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  while (!(await condition())) {
+    assert.ok(performance.now() < deadline, `${what}: not seen in time`);
+    await sleep(20);
+  }
+}
+
+/** Pins below the directory of the director; what the mount itself holds is none. */
+function pins(): string[] {
+  return existsSync(bpffs) ? readdirSync(bpffs).sort() : [];
+}
+
+/** The program on the interface, by its id; undefined if there is none. */
+function attached(): string | undefined {
+  const link = execFileSync("ip", ["-n", namespace, "-d", "link", "show", "dev", "front"], { encoding: "utf8" });
+  return /prog\/xdp id (\d+)/.exec(link)?.[1];
+}
+
+function weights(): Record<string, number> {
+  const output = execFileSync(process.execPath, [main, "stats", "--json", ...global], { encoding: "utf8" });
+  const { planes } = JSON.parse(output) as {
+    planes: { services: { realServers: { key: string; weight: number }[] }[] }[];
+  };
+  return Object.fromEntries(
+    planes.flatMap((plane) =>
+      plane.services.flatMap((service) => service.realServers.map(({ key, weight }) => [key, weight] as const)),
+    ),
+  );
+}
+
+describe("commands of a daemon", { skip: missing() }, () => {
+  before(() => {
+    mkdirSync(mount);
+    execFileSync("mount", ["-t", "bpf", "bpf", mount]);
+    ip("netns", "add", namespace);
+    ip("-n", namespace, "link", "set", "lo", "up");
+    ip("-n", namespace, "link", "add", "front", "type", "veth", "peer", "name", "peer");
+    ip("-n", namespace, "addr", "add", "192.0.2.10/24", "dev", "front");
+    for (const name of ["front", "peer"]) ip("-n", namespace, "link", "set", name, "up");
+    writeFileSync(configFile, configuration);
+  });
+
+  after(async () => {
+    if (existsSync(`/run/netns/${namespace}`)) {
+      await xlb("stop");
+      ip("netns", "del", namespace);
+    }
+    execFileSync("umount", ["--lazy", mount]);
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  test("Nothing runs: status is 3, reload is 3, stop is no failure", async () => {
+    assert.deepEqual(await xlb("status"), { code: 3, stdout: "xlb is not running\n", stderr: "" });
+    assert.deepEqual(JSON.parse((await xlb("status", "--json")).stdout), { running: false });
+    assert.equal((await xlb("reload")).code, 3);
+    assert.deepEqual(await xlb("stop"), { code: 0, stdout: "Not running\n", stderr: "" });
+    assert.ok(!existsSync(stateDir));
+  });
+
+  test("A bad file is told with its lines, and nothing is left behind", async () => {
+    const bad = join(directory, "bad.cf");
+    writeFileSync(bad, `${configuration}\tnonsense=1\n\tquiescent=perhaps\n`);
+    for (const command of ["start", "run"]) {
+      const { code, stderr } = await xlb(command, "-c", bad);
+      assert.equal(code, 2, command);
+      assert.match(stderr, /bad\.cf:10:\d+: error: /);
+      assert.match(stderr, /bad\.cf:11:\d+: error: /);
+    }
+    assert.equal((await xlb("start", "-c", join(directory, "missing.cf"))).code, 2);
+    writeFileSync(bad, configuration.replace(logFile, "/proc/nowhere/log"));
+    assert.equal((await xlb("start", "-c", bad)).code, 2);
+    assert.ok(!existsSync(stateDir));
+    assert.deepEqual(pins(), []);
+  });
+
+  test("A wrong command line is refused before anything begins", async () => {
+    assert.equal((await xlb("start", "--plane", "magic")).code, 2);
+    assert.equal((await xlb("start", "--metrics", "here")).code, 2);
+    const ipvs = await xlb("run", "-c", configFile, "--plane", "ipvs");
+    assert.equal(ipvs.code, 1);
+    assert.match(ipvs.stderr, /not yet built/);
+  });
+
+  test("A metrics address that is not ours is an error, and nothing is attached", async () => {
+    const { code, stderr } = await xlb("start", "-c", configFile, "--metrics", "198.51.100.1:9820");
+    assert.equal(code, 1);
+    assert.match(stderr, /cannot serve metrics on 198\.51\.100\.1 port 9820/);
+    assert.deepEqual(pins(), []);
+    assert.equal(attached(), undefined);
+    assert.ok(!existsSync(stateDir));
+  });
+
+  test("start returns when the tables hold what the file says", async () => {
+    const { code, stdout, stderr } = await xlb("start", ...daemonArguments);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^xlb is running with pid \d+\n/);
+    assert.deepEqual(weights(), { "192.0.2.21:80": 1, "192.0.2.22:80": 3 });
+    assert.notEqual(attached(), undefined);
+    assert.match(
+      readFileSync(logFile, "utf8"),
+      /Added real server: 192\.0\.2\.22:80 \(192\.0\.2\.10:80\) \(Weight set to 3\)/,
+    );
+    assert.match((await xlb("status")).stdout, /is running with pid/);
+  });
+
+  test("A second daemon is refused by what it would share", async () => {
+    const { pid } = await status();
+    const again = await xlb("start", ...daemonArguments);
+    assert.deepEqual(again, { code: 0, stdout: `xlb is already running with pid ${pid}\n`, stderr: "" });
+    const other = join(directory, "other.cf");
+    writeFileSync(other, configuration);
+    for (const [command, file] of [
+      ["run", configFile],
+      ["start", other],
+    ] as const) {
+      const { code, stderr } = await xlb(command, "-c", file);
+      assert.equal(code, 1);
+      assert.match(stderr, new RegExp(`already running with pid ${pid}`));
+    }
+    const child = spawnXlb(
+      "run",
+      "-c",
+      configFile,
+      "--state-dir",
+      `${stateDir}-2`,
+      "--bpffs",
+      bpffs,
+      "--metrics",
+      "off",
+    );
+    const [stderr] = await Promise.all([text(child.stderr!), once(child, "close")]);
+    assert.equal(child.exitCode, 1);
+    assert.match(stderr, /another daemon uses .*bpf\/xlb/);
+    assert.ok(!existsSync(`${stateDir}-2`));
+    assert.equal((await status()).pid, pid);
+  });
+
+  test("reload waits until the file is in force, and a bad one changes nothing", async () => {
+    writeFileSync(configFile, configuration.replace("gate 3", "gate 5"));
+    const good = await xlb("reload");
+    assert.equal(good.code, 0, good.stderr);
+    assert.equal(weights()["192.0.2.22:80"], 5);
+    appendFileSync(configFile, "\tnonsense=1\n");
+    const bad = await xlb("reload");
+    assert.equal(bad.code, 2);
+    assert.match(bad.stderr, /ldirectord\.cf:10:\d+: error: /);
+    assert.equal(weights()["192.0.2.22:80"], 5);
+    const { reloads, reloadFailures, lastReload } = await status();
+    assert.deepEqual([reloads, reloadFailures, lastReload.ok], [2, 1, false]);
+    assert.match((await xlb("status")).stdout, /last reload {4}FAILED/);
+    const { pid } = await status();
+    assert.equal((await xlb("restart")).code, 2);
+    assert.equal((await status()).pid, pid, "a restart with a bad file keeps the daemon");
+    writeFileSync(configFile, configuration);
+    assert.equal((await xlb("reload")).code, 0);
+  });
+
+  test("SIGHUP reloads though autoreload is off", async () => {
+    const { pid } = await status();
+    writeFileSync(configFile, configuration.replace("gate 3", "gate 7"));
+    process.kill(pid, "SIGHUP");
+    await until("the new weight", () => weights()["192.0.2.22:80"] === 7);
+    writeFileSync(configFile, configuration);
+    assert.equal((await xlb("reload")).code, 0);
+  });
+
+  test("After kill -9 the data path is there, and the next daemon takes it over", async () => {
+    const { pid } = await status();
+    process.kill(pid, "SIGKILL");
+    await until("the death", async () => (await xlb("status")).code === 1);
+    assert.deepEqual(weights(), { "192.0.2.21:80": 1, "192.0.2.22:80": 3 });
+    assert.notEqual(attached(), undefined);
+    const lines = readFileSync(logFile, "utf8").split("\n").length;
+    const { code, stderr } = await xlb("start", ...daemonArguments);
+    assert.equal(code, 0, stderr);
+    const added = readFileSync(logFile, "utf8")
+      .split("\n")
+      .slice(lines - 1)
+      .filter((line) => /(Added|Deleted) /.test(line));
+    assert.deepEqual(added, []);
+    assert.deepEqual(weights(), { "192.0.2.21:80": 1, "192.0.2.22:80": 3 });
+  });
+
+  test("restart keeps the options and the data path", async () => {
+    const { pid } = await status();
+    const { code, stderr } = await xlb("restart");
+    assert.equal(code, 0, stderr);
+    const now = await status();
+    assert.notEqual(now.pid, pid);
+    assert.deepEqual([now.configFile, now.metrics], [configFile, "off"]);
+    assert.deepEqual(weights(), { "192.0.2.21:80": 1, "192.0.2.22:80": 3 });
+  });
+
+  test("stop --keep leaves everything forwarding, and stop then cleans up", async () => {
+    assert.deepEqual(await xlb("stop", "--keep"), {
+      code: 0,
+      stdout: "Stopped; the data path goes on forwarding\n",
+      stderr: "",
+    });
+    assert.notEqual(attached(), undefined);
+    assert.deepEqual(weights(), { "192.0.2.21:80": 1, "192.0.2.22:80": 3 });
+    assert.equal((await xlb("status")).code, 3);
+    assert.match((await xlb("stop")).stdout, /^Not running; the data path in .* is detached/);
+    assert.equal(attached(), undefined);
+    assert.deepEqual(pins(), []);
+    assert.ok(!existsSync(stateDir));
+  });
+
+  test("A service with cleanstop=no goes on after stop", async () => {
+    writeFileSync(configFile, `${configuration}\tcleanstop=no\n`);
+    assert.equal((await xlb("start", ...daemonArguments)).code, 0);
+    assert.match((await xlb("stop")).stdout, /1 services with cleanstop=no go on forwarding/);
+    assert.deepEqual(weights(), { "192.0.2.21:80": 1, "192.0.2.22:80": 3 });
+    assert.notEqual(attached(), undefined);
+    writeFileSync(configFile, configuration);
+    assert.equal((await xlb("start", ...daemonArguments)).code, 0);
+  });
+
+  test("run ends in order on SIGTERM", async () => {
+    assert.equal((await xlb("stop")).code, 0);
+    const child = spawnXlb("run", ...daemonArguments, ...global);
+    const output = text(child.stdout!);
+    await until("the daemon answers", async () => (await xlb("status")).code === 0 && (await status()).rounds > 0);
+    child.kill("SIGTERM");
+    await once(child, "close");
+    assert.equal(child.exitCode, 0);
+    assert.match(await output, /Purged virtual server: 192\.0\.2\.10:80/);
+    assert.deepEqual(pins(), []);
+    assert.equal(attached(), undefined);
+    assert.ok(!existsSync(stateDir));
+  });
+});
