@@ -14,6 +14,9 @@ import type { RoundInputs } from "../reconcile/reconciler.ts";
 import { LogFileError } from "./log.ts";
 import type { DaemonLog } from "./log.ts";
 
+/** A task that goes on this long after it was asked to end is a bug, and must not keep the daemon from ending. */
+const endTimeoutMs = 10_000;
+
 /** What became of reading the file: a configuration, or what is wrong with it. Warnings come with either. */
 export interface LoadedConfig {
   readonly config: Config | undefined;
@@ -296,7 +299,8 @@ async function runTogether(tasks: readonly Task[], signal: AbortSignal): Promise
   const ending = new AbortController();
   const ended = AbortSignal.any([signal, ending.signal]);
   const failures: Error[] = [];
-  await Promise.all(
+  const running = new Set(tasks.map(({ name }) => name));
+  const all = Promise.all(
     tasks.map(async ({ name, run }) => {
       try {
         await run(ended);
@@ -305,11 +309,26 @@ async function runTogether(tasks: readonly Task[], signal: AbortSignal): Promise
         // Aborting may show as an exception of whatever was waited for.
         if (!(ended.aborted && isAbort(cause))) failures.push(new Error(`the ${name} failed`, { cause }));
       } finally {
+        running.delete(name);
         ending.abort();
       }
     }),
   );
+  await Promise.race([all, endsLate(ended, all)]);
+  if (running.size > 0) failures.push(new Error(`these do not end: ${[...running].join(", ")}`));
   if (failures[0] !== undefined) throw failures[0];
+}
+
+/** Resolves when the tasks have been asked to end for too long; never if they have ended by then. */
+async function endsLate(ended: AbortSignal, all: Promise<unknown>): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const wait = (): void => {
+      const timer = setTimeout(resolve, endTimeoutMs);
+      void all.finally(() => clearTimeout(timer));
+    };
+    if (ended.aborted) wait();
+    else ended.addEventListener("abort", wait, { once: true });
+  });
 }
 
 function isAbort(cause: unknown): boolean {
