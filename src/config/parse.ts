@@ -12,7 +12,7 @@ import type {
   Position,
 } from "../model/config.ts";
 import { printIdentity, realServerKey, schedulers } from "../model/service.ts";
-import type { Family, ForwardingMethod, ServiceIdentity } from "../model/service.ts";
+import type { Family, ForwardingMethod, Protocol, ServiceIdentity } from "../model/service.ts";
 import { createReport, quote, sortDiagnostics } from "./diagnostics.ts";
 import type { Messages } from "./diagnostics.ts";
 import { lastOf } from "./directives.ts";
@@ -256,7 +256,7 @@ function buildService(
   const fallback =
     ownFallback === undefined
       ? globalFallback
-      : resolveFallback(ownFallback, family, protocol === "sctp" ? [undefined] : [protocol], builder);
+      : resolveFallback(ownFallback, family, fallbackProtocols(section, protocol), builder);
   checkReceive(lastOf(settings, "receive")?.value, lastOf(settings, "receive")?.position, 1, builder);
   checkMonitorFile(settings, builder);
   const identity = resolved?.identity;
@@ -339,20 +339,36 @@ interface ResolvedFallback extends Fallback {
   readonly givenPort: number | undefined;
 }
 
+/** Every line is resolved, as ldirectord does, and the last one counts. */
 function resolveGlobalFallback(family: Family, builder: Builder): ResolvedFallback | undefined {
-  const located = fallbackOf(builder.globals, family);
-  return located === undefined ? undefined : resolveFallback(located, family, ["tcp", "udp"], builder);
+  const { globals } = builder;
+  const lines = (family === "ipv4" ? globals.fallback : globals.fallback6) ?? [];
+  return lines.map((line) => resolveFallback(line, family, ["tcp", "udp"], builder)).at(-1);
+}
+
+/** The protocols in which a service name of a section's fallback must be known. */
+function fallbackProtocols(section: Section, protocol: Protocol | undefined): readonly ("tcp" | "udp")[] | "mark" {
+  if (section.virtual?.kind === "mark") return "mark";
+  return [protocol === "udp" ? "udp" : "tcp"];
 }
 
 /** A service name must be there for every protocol given, as ldirectord wants it of a global fallback. */
 function resolveFallback(
   { value }: Located<FallbackLine>,
   family: Family,
-  protocols: readonly ("tcp" | "udp" | undefined)[],
+  protocols: readonly ("tcp" | "udp")[] | "mark",
   builder: Builder,
 ): ResolvedFallback | undefined {
   const address = requireAddress(value.host, family, "fallback", builder);
   let port: number | undefined;
+  if (protocols === "mark") {
+    if (value.port !== undefined && !/^\d+$/.test(value.port.text)) {
+      const message = `fallback: expected a number for the port under a firewall mark, found ${quote(value.port.text)}`;
+      builder.report.error(value.port.position, message);
+      return undefined;
+    }
+    protocols = ["tcp"];
+  }
   if (value.port !== undefined) {
     for (const protocol of protocols) {
       port = requirePort(value.port, protocol, "fallback", builder);
