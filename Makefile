@@ -19,7 +19,7 @@ test_sources := $(sort $(filter test/%.test.ts,$(typescript_sources)))
 # Tests that need root: they load programs and make network namespaces. Without root they are skipped, each saying why.
 root_tests := $(filter test/bpf/% test/native/% test/dataplane/% test/network/% test/lab/%,$(test_sources))
 unit_tests := $(filter-out $(root_tests),$(test_sources))
-run_tests = node --enable-source-maps --test --test-concurrency=4 --test-timeout=600000 $(patsubst %.ts,build/%.js,$(1))
+run_tests = node --enable-source-maps --test --test-reporter=spec --test-concurrency=4 --test-timeout=600000 $(patsubst %.ts,build/%.js,$(1))
 
 all: build-packages bpf native typescript ## build everything (the default); bin/xlb runs it
 
