@@ -69,9 +69,9 @@ test(
     const folder = new PlaneFolder();
     await folder.open();
     await fc.assert(
-      fc.asyncProperty(directorState, fc.boolean(), async (desired, restart) => {
+      fc.asyncProperty(directorState, fc.nat(9), async (desired, restart) => {
         await folder.apply(...plan(desired, folder.plane.read()));
-        if (restart) await folder.open();
+        if (restart === 0) await folder.open();
         assert.deepEqual(plan(desired, folder.plane.read()), []);
         const found = sorted(folder.plane.read());
         for (const [index, wanted] of sorted(desired).entries()) {
@@ -102,7 +102,7 @@ for (const scheduler of ["rr", "wrr"] as const) {
         weight: fc.constantFrom(0, 1, 2, 3, 4, 6),
         away: fc.boolean(),
         packets: fc.nat(12),
-        restart: fc.boolean(),
+        restart: fc.nat(9),
       });
       const [steps] = fc.sample(fc.array(step, { minLength: 80, maxLength: 80 }), { numRuns: 1, seed: 4711 });
       for (const { host, weight, away, packets, restart } of steps ?? []) {
@@ -118,7 +118,7 @@ for (const scheduler of ["rr", "wrr"] as const) {
           kernel.edit(host, weight);
           await folder.apply(edit(real(name(host), weight)));
         }
-        if (restart) await folder.open();
+        if (restart === 0) await folder.open();
         for (let packet = 0; packet < packets; packet++) {
           const expected = kernel.schedule();
           const fate = folder.connect();
@@ -341,6 +341,18 @@ test("a persistence template is listed with its network", options, async () => {
   );
 });
 
+test("connections of IPv6 clients are listed with their whole addresses", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  const ipv6: ServiceIdentity = { kind: "address", protocol: "tcp", address: "fd00::53", port: 80 };
+  await folder.apply(addService(service("wlc", ipv6)), add(real("fd00:1::2"), ipv6));
+  folder.send({ source: "2001:db8:1:2:3:4:5:6", sourcePort: 3000, destination: "fd00::53", flags: "S" });
+  const [connection] = folder.plane.connections({ service: ipv6, client: "2001:db8:1::/48" });
+  assert.equal(connection?.client, "2001:db8:1:2:3:4:5:6");
+  assert.equal(connection?.virtualAddress, "fd00::53");
+  assert.equal(connection?.realServer, "fd00:1::2");
+});
+
 test("a service for all ports is found behind one with the port", options, async () => {
   const folder = new PlaneFolder();
   await folder.open();
@@ -373,15 +385,27 @@ test("next hops follow the network, and each move is told once", options, async 
   assert.equal(folder.plane.statistics().services[0]?.realServers[0]?.nextHop, "unresolved");
   const stop = new AbortController();
   const running = folder.plane.run(stop.signal);
-  const mac = Uint8Array.from([2, 0, 10, 9, 9, 9]);
-  const hop = { ifindex: 1, vlan: 0, mtu: 1500, sourceMac: mac, mac };
-  folder.network.resolutions.set("10.1.0.1", { kind: "resolved", hop });
+  const moveTo = (host: number) => {
+    const mac = Uint8Array.from([2, 0, 10, 9, 9, host]);
+    const hop = { ifindex: 1, vlan: 0, mtu: 1500, sourceMac: mac, mac };
+    folder.network.resolutions.set("10.1.0.1", { kind: "resolved", hop });
+    folder.network.changed();
+    return until("the next hop", () => folder.connect() === `10.9.9.${host}`);
+  };
+  await moveTo(1);
+  assert.equal(folder.connect({ destination: "10.10.10.54" }), "10.9.9.1");
+  await moveTo(2);
+  folder.network.resolutions.set("10.1.0.1", { kind: "unresolved", reason: "no answer" });
   folder.network.changed();
-  await until("the next hop", () => folder.connect() === "10.9.9.9");
-  assert.equal(folder.connect({ destination: "10.10.10.54" }), "10.9.9.9");
+  await until("the loss", () => folder.log.some((line) => line.includes("lost")));
+  await moveTo(3);
   assert.deepEqual(
-    folder.log.filter((line) => line.includes("next hop")),
-    ["next hop of real server 10.1.0.1 is now 02:00:0a:09:09:09 by interface 1, was unresolved"],
+    folder.log.filter((line) => line.includes("the way to")),
+    [
+      "the way to real server 10.1.0.1 has changed: MAC 02:00:0a:09:09:01 by interface 1 -> MAC 02:00:0a:09:09:02 by interface 1",
+      "the way to real server 10.1.0.1 is lost: no answer",
+      "the way to real server 10.1.0.1 is found again: MAC 02:00:0a:09:09:03 by interface 1",
+    ],
   );
   folder.network.resolutions.set("10.1.0.1", { kind: "local" });
   folder.network.changed();

@@ -55,7 +55,7 @@ export class Interfaces {
     const attached = all.filter(({ name }) => attachments.names.includes(name));
     this.#report(attached);
     this.#writeInterfaces(attached, all);
-    this.#writeRedirectPorts(new Set([...outgoing, ...attached.map(({ ifindex }) => ifindex)]));
+    this.#writeRedirectPorts([...outgoing, ...attached.map(({ ifindex }) => ifindex)], all);
     this.#writeOwnAddresses();
   }
 
@@ -155,11 +155,18 @@ export class Interfaces {
     for (const { place, wanted } of changed.filter(({ free }) => !free)) maps.interfaces.write(place, wanted);
   }
 
-  #writeRedirectPorts(wanted: ReadonlySet<number>): void {
+  /**
+   * Those that are needed first, then every other one there is: the data path may find another way than the one known
+   * here while a next hop is not resolved.
+   */
+  #writeRedirectPorts(needed: readonly number[], all: readonly NetworkInterface[]): void {
     const { native, maps, log } = this.#deps;
+    const others = all.filter(({ loopback, vlan }) => !loopback && vlan === undefined).map(({ ifindex }) => ifindex);
+    const wanted = new Set([...new Set([...needed, ...others])].slice(0, layout.MAX_INTERFACES));
     const keys = native.mapKeys(maps.redirectPorts);
     const present = new Set<number>();
     for (let at = 0; at < keys.length; at += 4) present.add(keys.readUInt32LE(at));
+    for (const ifindex of present) if (!wanted.has(ifindex)) native.mapDelete(maps.redirectPorts, encodeIndex(ifindex));
     for (const ifindex of wanted) {
       if (present.has(ifindex)) continue;
       try {
@@ -174,7 +181,6 @@ export class Interfaces {
         log.warn(`no redirection to interface ${ifindex}: ${(error as Error).message}`);
       }
     }
-    for (const ifindex of present) if (!wanted.has(ifindex)) native.mapDelete(maps.redirectPorts, encodeIndex(ifindex));
   }
 
   /** Packets with a source address of this machine are not for us to forward. */

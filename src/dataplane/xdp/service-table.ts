@@ -120,6 +120,8 @@ export class ServiceTable {
   readonly #serviceIds: IdAllocator;
   readonly #realServerIds: IdAllocator;
   readonly #allocators: Allocators;
+  /** Addresses of real servers that were resolved once, and are not at present. */
+  readonly #lost = new Set<string>();
   readonly #loads: Uint32Array;
   readonly #cursors: BigUint64Array;
   readonly #states: Uint32Array;
@@ -663,8 +665,22 @@ export class ServiceTable {
       known.set(real.address, resolution);
       const record = withNextHop(real.record, resolution);
       if (sameNextHop(record, real.record)) continue;
-      if (first) this.#deps.onNextHop(describeMove(real.address, real.record, record, resolution));
+      if (first) this.#tellMove(real, record, resolution);
       this.#writeRealServerRecord(real, record);
+    }
+  }
+
+  /** That a next hop is found for the first time is no event. */
+  #tellMove({ address, record: before }: Real, after: layout.RealServer, resolution: Resolution): void {
+    const { onNextHop } = this.#deps;
+    if (resolution.kind === "unresolved") {
+      if ((before.flags & (REAL_SERVER_RESOLVED | REAL_SERVER_LOCAL)) === 0) return;
+      this.#lost.add(address);
+      onNextHop(`the way to real server ${address} is lost: ${resolution.reason}`);
+    } else if (this.#lost.delete(address)) {
+      onNextHop(`the way to real server ${address} is found again:${wayOf(after)}`);
+    } else if ((before.flags & (REAL_SERVER_RESOLVED | REAL_SERVER_LOCAL)) !== 0) {
+      onNextHop(`the way to real server ${address} has changed:${wayOf(before)} ->${wayOf(after)}`);
     }
   }
 
@@ -819,20 +835,9 @@ function sameNextHop(a: layout.RealServer, b: layout.RealServer): boolean {
   );
 }
 
-function describeMove(
-  address: string,
-  before: layout.RealServer,
-  after: layout.RealServer,
-  resolution: Resolution,
-): string {
-  const way = ({ flags, next_hop_mac: mac, ifindex }: layout.RealServer) =>
-    (flags & REAL_SERVER_RESOLVED) !== 0
-      ? `${macText(mac)} by interface ${ifindex}`
-      : (flags & REAL_SERVER_LOCAL) !== 0
-        ? "this machine"
-        : "unresolved";
-  const reason = resolution.kind === "unresolved" ? ` (${resolution.reason})` : "";
-  return `next hop of real server ${address} is now ${way(after)}${reason}, was ${way(before)}`;
+function wayOf({ flags, next_hop_mac: mac, ifindex, vlan }: layout.RealServer): string {
+  if ((flags & REAL_SERVER_LOCAL) !== 0) return " this machine";
+  return ` MAC ${macText(mac)} by interface ${ifindex}${vlan === 0 ? "" : ` vlan ${vlan}`}`;
 }
 
 function asError(error: unknown): Error {

@@ -72,6 +72,10 @@ export async function openXdpDataPlane(options: XdpOptions, deps: XdpDeps): Prom
     control.startSweep();
     pinProgram(native, loaded.control, join(bpffs, "control"));
     pinProgram(native, loaded.director, join(bpffs, "director"));
+    const slots = maps.connectionWords.length / 2;
+    if (options.tableSlots !== undefined && options.tableSlots !== slots) {
+      log.warn(`the connection table keeps its ${slots} slots while the data path lives, not ${options.tableSlots}`);
+    }
     const plane = new XdpDataPlane(bpffs, options.interfaces, deps, { ...loaded, maps, attachments, control });
     await plane.start();
     return plane;
@@ -144,8 +148,11 @@ export class XdpDataPlane implements DataPlane {
     if (changes.length === 0) return [];
     this.#watch(changes.flatMap((change) => ("realServer" in change ? change.realServer.address : [])));
     const results = await this.#table.apply(changes);
-    this.#watch([]);
-    this.#sync();
+    // A changed weight leads nowhere else.
+    if (changes.some(({ kind }) => !kind.startsWith("edit-"))) {
+      this.#watch([]);
+      this.#sync();
+    }
     return results;
   }
 
