@@ -26,7 +26,7 @@ async function up(): Promise<number> {
       "xlb",
       `command=$1; shift; exec ${lab.dir}/on director ${director.command('"$command"').join(" ")} "$@"`,
     );
-    script(lab, "run-xlb", `exec ${lab.dir}/xlb run -c ${director.configFile} ${director.runOptions.join(" ")}`);
+    script(lab, "run-xlb", `exec ${lab.dir}/on director ${director.daemonCommand.map(quote).join(" ")}`);
     script(
       lab,
       "web",
@@ -47,8 +47,8 @@ esac`,
   ./xlb health                                                      what the checks say
   ./web stop http1; ./xlb health; ./web start http1                 a real server fails and comes back
   editor ldirectord.cf                                              autoreload takes it; ./xlb status tells
-  kill -9 $(cat ldirectord-state/*.pid)                             packets go on; ./run-xlb & takes over again
-  ./on director curl http://${director.metricsAddress}/metrics           what Prometheus reads
+  kill -9 $(head -1 ldirectord-state/xlb.pid)                       packets go on; ./run-xlb & takes over again
+  ./on director curl http://${director.metricsAddress}/metrics                what Prometheus reads
   ./on director ip link show front                                  the program on the interface
 
 make lab-down removes it all.
@@ -63,6 +63,10 @@ make lab-down removes it all.
 
 function script(lab: Lab, file: string, text: string): void {
   chmodSync(lab.write(file, `#!/bin/sh\n${text}\n`), 0o755);
+}
+
+function quote(word: string): string {
+  return /^[\w./:=-]+$/.test(word) ? word : `'${word}'`;
 }
 
 function down(): number {

@@ -107,11 +107,7 @@ export class Director {
 
   /** Starts the daemon and waits until it answers. */
   async start(): Promise<void> {
-    const daemon = this.lab.spawn(
-      "director",
-      [...inOwnLogFolder(this.logFolder), ...this.command("run", "-c", this.configFile, ...this.runOptions)],
-      this.#name,
-    );
+    const daemon = this.lab.spawn("director", this.daemonCommand, this.#name);
     this.#process = daemon;
     await waitFor(
       "the daemon answers",
@@ -121,6 +117,11 @@ export class Director {
       },
       20_000,
     );
+  }
+
+  /** The argument vector of the daemon. */
+  get daemonCommand(): readonly string[] {
+    return [...inOwnLogFolder(this.logFolder), ...this.command("run", "-c", this.configFile, ...this.runOptions)];
   }
 
   /** Options that belong to `xlb run` and `xlb start`. */
