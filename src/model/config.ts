@@ -13,8 +13,27 @@ export interface Diagnostic extends Position {
 }
 
 export const checkServices = [
-  "dns", "ftp", "http", "https", "http_proxy", "imap", "imaps", "ldap", "ldaps", "mysql", "nntp", "none", "oracle",
-  "pgsql", "pop", "pops", "radius", "simpletcp", "sip", "smtp", "submission",
+  "dns",
+  "ftp",
+  "http",
+  "https",
+  "http_proxy",
+  "imap",
+  "imaps",
+  "ldap",
+  "ldaps",
+  "mysql",
+  "nntp",
+  "none",
+  "oracle",
+  "pgsql",
+  "pop",
+  "pops",
+  "radius",
+  "simpletcp",
+  "sip",
+  "smtp",
+  "submission",
 ] as const;
 export type CheckService = (typeof checkServices)[number];
 

@@ -7,7 +7,20 @@ export type Family = "ipv4" | "ipv6";
 export type Protocol = "tcp" | "udp" | "sctp";
 
 export const schedulers = [
-  "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
+  "rr",
+  "wrr",
+  "lc",
+  "wlc",
+  "lblc",
+  "lblcr",
+  "dh",
+  "sh",
+  "sed",
+  "nq",
+  "fo",
+  "ovf",
+  "mh",
+  "twos",
 ] as const;
 export type Scheduler = (typeof schedulers)[number];
 
