@@ -10,7 +10,7 @@
  * word, and whoever has swapped a word accounts for the difference.
  *
  * A live established connection is never evicted. Two tuples whose hashes
- * agree in line and tag (about 2^-28 for each new connection, not to be
+ * agree in line and tag (about 2^-27 for each new connection, not to be
  * provoked without the key) share a slot and thereby a real server.
  */
 #ifndef CONNECTION_H
@@ -59,11 +59,12 @@ static __always_inline __u64 make_word(__u64 tag, __u32 real_server, __u32 state
 	       (__u64)state << SLOT_STATE_SHIFT | (tick & SLOT_TICK_MASK);
 }
 
+/* Thirty bits of the hash; the lowest bit is 0, for a slot in its own line. */
 static __always_inline __u64 hash_tag(__u64 hash)
 {
-	__u64 tag = hash >> SLOT_TAG_SHIFT;
+	__u64 tag = hash >> SLOT_TAG_SHIFT & ~TAG_DISPLACED;
 
-	return tag ? tag : 1;
+	return tag ? tag : 2;
 }
 
 static __always_inline __u32 hash_line(__u64 hash)
@@ -124,12 +125,38 @@ found:
 	return true;
 }
 
+/* Whether the line's neighbour holds connections of it; that line need not be fetched otherwise. */
+static __always_inline bool has_overflowed(__u32 line)
+{
+	__u64 *bits = lookup(overflows, line / 64);
+
+	return bits && *(volatile __u64 *)bits & 1ULL << line % 64;
+}
+
+static __always_inline void set_overflowed(__u32 line)
+{
+	__u64 *bits = lookup(overflows, line / 64);
+
+	if (bits)
+		__sync_fetch_and_or(bits, 1ULL << line % 64);
+}
+
+static __always_inline void clear_overflowed(__u32 line)
+{
+	__u64 *bits = lookup(overflows, line / 64);
+
+	if (bits)
+		__sync_fetch_and_and(bits, ~(1ULL << line % 64));
+}
+
 static __always_inline bool connection_lookup(__u64 hash, struct connection *found)
 {
 	__u32 line = hash_line(hash);
 	__u64 tag = hash_tag(hash);
 
-	return find_in_line(line, tag, found) || find_in_line(line ^ 1, tag, found);
+	if (find_in_line(line, tag, found))
+		return true;
+	return has_overflowed(line) && find_in_line(line ^ 1, tag | TAG_DISPLACED, found);
 }
 
 /* Tells the structures that schedulers keep that a real server's counts have changed. */
@@ -183,10 +210,11 @@ __noinline int account_close(__u32 index, __u64 word)
 		return 0;
 	}
 	change_load(id, state == STATE_ESTABLISHED ? -1 : 0, state == STATE_ESTABLISHED ? 0 : -1);
-	if (detail && detail->template) {
-		template = lookup(connection_details, detail->template - 1);
+	if (detail && detail->link) {
+		template = lookup(connection_details, detail->link - 1);
+		detail->link = 0;
 		if (template)
-			__sync_fetch_and_add(&template->connections, -1);
+			__sync_fetch_and_add(&template->link, -1);
 	}
 	return 0;
 }
@@ -278,36 +306,40 @@ static __always_inline __u32 victim_rank(__u64 word, __u32 tick)
 	return kind << VICTIM_KIND_SHIFT | age;
 }
 
-static __always_inline __u32 slot_of(__u64 hash, int place)
-{
-	__u32 line = hash_line(hash) ^ (place >= SLOTS_PER_LINE);
+struct victim {
+	__u64 word;
+	__u32 rank;
+	__u32 index;
+};
 
-	return line * SLOTS_PER_LINE + (place & (SLOTS_PER_LINE - 1));
+static __always_inline void seek_victim(__u32 line_index, __u32 tick, struct victim *victim)
+{
+	struct connection_line *line = lookup(connections, line_index);
+
+	if (!line)
+		return;
+	for (int place = 0; place < SLOTS_PER_LINE; place++) {
+		__u64 word = *(volatile __u64 *)&line->slot[place];
+		__u32 rank = word ? victim_rank(word, tick) : 0;
+
+		if (rank > victim->rank) {
+			victim->rank = rank;
+			victim->word = word;
+			victim->index = line_index * SLOTS_PER_LINE + place;
+		}
+	}
 }
 
 /* Frees one slot of the two lines; its index + 1, or 0. */
-__noinline int evict(__u64 hash, __u32 tick)
+__noinline int evict(__u32 line, __u32 tick)
 {
-	__u32 best = 0, best_index = 0;
-	__u64 best_word = 0;
+	struct victim victim = {};
 
-	for (int place = 0; place < 2 * SLOTS_PER_LINE; place++) {
-		__u32 index = slot_of(hash, place), rank;
-		__u64 *slot = slot_at(index), word;
-
-		if (!slot)
-			return 0;
-		word = *(volatile __u64 *)slot;
-		rank = word ? victim_rank(word, tick) : 0;
-		if (rank > best) {
-			best = rank;
-			best_index = index;
-			best_word = word;
-		}
-	}
-	if (!best || !close_slot(best_index, best_word))
+	seek_victim(line, tick, &victim);
+	seek_victim(line ^ 1, tick, &victim);
+	if (!victim.rank || !close_slot(victim.index, victim.word))
 		return 0;
-	switch (best >> VICTIM_KIND_SHIFT) {
+	switch (victim.rank >> VICTIM_KIND_SHIFT) {
 	case VICTIM_EXPIRED:
 		count(COUNTER(victim_expired));
 		break;
@@ -317,7 +349,7 @@ __noinline int evict(__u64 hash, __u32 tick)
 	default:
 		count(COUNTER(victim_half_open));
 	}
-	return best_index + 1;
+	return victim.index + 1;
 }
 
 /* As claim_slot(), in one line; 0: it has no free slot. */
@@ -341,6 +373,30 @@ static __always_inline int claim_in_line(__u32 line_index, __u64 word)
 	return 0;
 }
 
+/* The second choice: no room in its own line, so in the neighbour or in a victim's place. */
+__noinline int claim_elsewhere(__u32 line, __u64 word, __u32 tick)
+{
+	__u64 displaced = word | TAG_DISPLACED << SLOT_TAG_SHIFT;
+	__u64 *slot;
+	int claimed;
+
+	set_overflowed(line);
+	claimed = claim_in_line(line ^ 1, displaced);
+	if (!claimed) {
+		claimed = evict(line, tick);
+		slot = claimed > 0 ? slot_at(claimed - 1) : NULL;
+		if (!slot)
+			return 0;
+		if ((claimed - 1) / SLOTS_PER_LINE == line)
+			displaced = word;
+		if (__sync_val_compare_and_swap(slot, 0, displaced))
+			return 0;
+	}
+	/* The sweep may have cleared it just before the slot was filled. */
+	set_overflowed(line);
+	return claimed;
+}
+
 /*
  * Puts a word into a free slot of its two lines. Returns 1 + its index; 0: both
  * are full of live connections; -1: another CPU has just opened the same one.
@@ -348,35 +404,31 @@ static __always_inline int claim_in_line(__u32 line_index, __u64 word)
 static __always_inline int claim_slot(__u64 hash, __u64 word, __u32 tick)
 {
 	__u32 line = hash_line(hash);
-	int claimed;
-	__u64 *slot;
+	int claimed = claim_in_line(line, word);
 
-	claimed = claim_in_line(line, word);
-	if (claimed)
-		return claimed;
-	claimed = claim_in_line(line ^ 1, word);
-	if (claimed)
-		return claimed;
-	claimed = evict(hash, tick);
-	slot = claimed > 0 ? slot_at(claimed - 1) : NULL;
-	if (!slot || __sync_val_compare_and_swap(slot, 0, word))
-		return 0;
-	return claimed;
+	return claimed ? claimed : claim_elsewhere(line, word, tick);
 }
 
-/* Where a template's client network lies, else the client itself. */
-static __always_inline void fill_client(struct connection_detail *detail,
-					const struct packet *packet, bool template)
+static __always_inline void write_detail(__u32 index, const struct packet *packet,
+					 const __be32 *client, __be16 client_port,
+					 __be16 virtual_port, __u32 link)
 {
-	struct service *service = template ? lookup(services, packet->service) : NULL;
+	struct connection_detail *detail = lookup(connection_details, index);
 
-	for (int i = 0; i < 4; i++)
-		detail->client[i] = packet->source[i];
-	if (service)
-		for (int i = 0; i < 4; i++)
-			detail->client[i] &= service->persistence_netmask[i];
-	detail->client_port = template ? 0 : packet->source_port;
-	detail->virtual_port = service ? service->port : packet->destination_port;
+	if (!detail)
+		return;
+	detail->client = client[3];
+	detail->client_port = client_port;
+	detail->virtual_port = virtual_port;
+	detail->link = link;
+	detail->used = sweep.tick;
+	if (packet->family == FAMILY_IPV6) {
+		struct client_prefix *prefix = lookup(client_prefixes, index);
+
+		if (prefix)
+			for (int i = 0; i < 3; i++)
+				prefix->address[i] = client[i];
+	}
 }
 
 /*
@@ -387,7 +439,7 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 					   __u32 template, bool tree)
 {
 	__u32 tick = sweep.tick;
-	struct connection_detail *detail, *parent;
+	struct connection_detail *parent;
 	struct real_server_load *load;
 	int claimed;
 
@@ -396,7 +448,7 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 		return claimed;
 	parent = template ? lookup(connection_details, template - 1) : NULL;
 	if (parent)
-		__sync_fetch_and_add(&parent->connections, 1);
+		__sync_fetch_and_add(&parent->link, 1);
 	load = lookup(real_server_loads, id);
 	if (load)
 		__sync_fetch_and_add(&load->inactive, 1);
@@ -404,34 +456,23 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 		load_changed(id);
 	count_connection(id);
 	/* Last, for it is a cold line, and every atomic above would wait for these stores. */
-	detail = lookup(connection_details, claimed - 1);
-	if (detail) {
-		fill_client(detail, packet, false);
-		detail->template = template;
-		detail->connections = 0;
-		detail->used = tick;
-	}
+	write_detail(claimed - 1, packet, packet->source, packet->source_port,
+		     packet->destination_port, template);
 	return claimed;
 }
 
 /* Opens a persistence template; returns as claim_slot(). */
-static __always_inline int template_open(const struct packet *packet, __u64 hash, __u32 id)
+static __always_inline int template_open(const struct packet *packet, __u64 hash,
+					 const __be32 *network, __be16 port, __u32 id)
 {
 	__u32 tick = sweep.tick;
-	struct connection_detail *detail;
 	struct real_server_load *load;
 	int claimed;
 
 	claimed = claim_slot(hash, make_word(hash_tag(hash), id, STATE_TEMPLATE, tick), tick);
 	if (claimed <= 0)
 		return claimed;
-	detail = lookup(connection_details, claimed - 1);
-	if (detail) {
-		fill_client(detail, packet, true);
-		detail->template = 0;
-		detail->connections = 0;
-		detail->used = tick;
-	}
+	write_detail(claimed - 1, packet, network, 0, port, 0);
 	load = lookup(real_server_loads, id);
 	if (load)
 		__sync_fetch_and_add(&load->persistent, 1);
@@ -439,8 +480,8 @@ static __always_inline int template_open(const struct packet *packet, __u64 hash
 }
 
 /*
- * Opening will write here. Both lines are cold; fetched together with the
- * slot's own line they cost one wait in place of three.
+ * Opening will write here. The line is cold; fetched together with the slot's
+ * own line the two cost one wait.
  */
 static __always_inline void connection_prefetch(__u64 hash)
 {
@@ -452,16 +493,24 @@ static __always_inline void connection_prefetch(__u64 hash)
 		(void)detail->used;
 }
 
+static __always_inline bool line_is_full(__u32 line_index)
+{
+	struct connection_line *line = lookup(connections, line_index);
+
+	if (!line)
+		return false;
+	for (int place = 0; place < SLOTS_PER_LINE; place++)
+		if (!*(volatile __u64 *)&line->slot[place])
+			return false;
+	return true;
+}
+
 /* Both lines hold live connections only: this packet may belong to an untracked one. */
 __noinline int lines_are_full(__u64 hash)
 {
-	for (int place = 0; place < 2 * SLOTS_PER_LINE; place++) {
-		__u64 *slot = slot_at(slot_of(hash, place));
+	__u32 line = hash_line(hash);
 
-		if (!slot || !*(volatile __u64 *)slot)
-			return 0;
-	}
-	return 1;
+	return line_is_full(line) && line_is_full(line ^ 1);
 }
 
 #endif

@@ -197,6 +197,8 @@ struct real_server_counters {
  * The connection table: a slot is one word, so it is opened, changed and
  * freed by one compare-and-swap.
  *   63..33 tag, never 0   32..17 real server   16..12 state   11..0 tick
+ * The tag's lowest bit is set when the slot lies not in the line that the hash
+ * names but, for want of room, in that line's neighbour.
  */
 #define SLOT_TICK_BITS 12
 #define SLOT_STATE_SHIFT 12
@@ -205,6 +207,7 @@ struct real_server_counters {
 #define SLOT_TICK_MASK 0xfffULL
 #define SLOT_STATE_MASK 0x1fULL
 #define SLOT_REAL_SERVER_MASK 0xffffULL
+#define TAG_DISPLACED 1ULL
 
 struct connection_line {
 	__u64 slot[SLOTS_PER_LINE];
@@ -212,12 +215,18 @@ struct connection_line {
 
 /* The cold half, same index as the slot: only opening, closing and listing touch it. */
 struct connection_detail {
-	__be32 client[4];	/* IPv4 in [3]; of a template: the client's network */
+	__be32 client;		/* IPv6: the last 32 bits; of a template: the client's network */
 	__be16 client_port;	/* 0: template */
 	__be16 virtual_port;
-	__u32 template;		/* 1 + slot index of the template it came by, 0: none */
-	__u32 connections;	/* of a template: connections that came by it */
+	__u32 link;		/* 1 + slot index of the template it came by, 0: none; of a
+				 * template: how many connections came by it */
 	__u32 used;		/* tick: of a connection its opening, of a template its last use */
+};
+
+/* The rest of an IPv6 client's address, same index. */
+struct client_prefix {
+	__be32 address[3];
+	__u32 reserved;
 };
 
 struct fragment_key {
@@ -316,7 +325,7 @@ _Static_assert(sizeof(struct service_state) == 64, "service_state");
 _Static_assert(sizeof(struct real_server) == 64, "real_server");
 _Static_assert(sizeof(struct real_server_load) == 16, "real_server_load");
 _Static_assert(sizeof(struct connection_line) == 64, "connection_line");
-_Static_assert(sizeof(struct connection_detail) == 32, "connection_detail");
+_Static_assert(sizeof(struct connection_detail) == 16, "connection_detail");
 _Static_assert(sizeof(struct packet_counters) == 256, "packet_counters");
 _Static_assert(sizeof(struct control_request) == 64, "control_request");
 

@@ -28,7 +28,7 @@ __noinline int template_expired(__u32 index, __u32 id, __u32 tick)
 	service = lookup(services, real_server->service);
 	if (!service)
 		return 0;
-	if (detail->connections)
+	if (detail->link)
 		return 0;
 	return !(real_server->flags & REAL_SERVER_AVAILABLE) ||
 	       tick - detail->used > service->persistence_timeout;
@@ -48,6 +48,15 @@ static __always_inline void sweep_slot(__u32 index, __u64 word, __u32 tick)
 		count(COUNTER(expired));
 }
 
+static __always_inline bool holds_displaced(struct connection_line *line)
+{
+	for (int place = 0; place < SLOTS_PER_LINE; place++) {
+		if (*(volatile __u64 *)&line->slot[place] & TAG_DISPLACED << SLOT_TAG_SHIFT)
+			return true;
+	}
+	return false;
+}
+
 static long sweep_line(__u32 i, void *context)
 {
 	__u32 first = *(__u32 *)context, tick = sweep.tick;
@@ -56,11 +65,17 @@ static long sweep_line(__u32 i, void *context)
 
 	if (!line)
 		return 1;
-	for (int i = 0; i < SLOTS_PER_LINE; i++) {
-		__u64 word = *(volatile __u64 *)&line->slot[i];
+	for (int place = 0; place < SLOTS_PER_LINE; place++) {
+		__u64 word = *(volatile __u64 *)&line->slot[place];
 
 		if (word)
-			sweep_slot(index * SLOTS_PER_LINE + i, word, tick);
+			sweep_slot(index * SLOTS_PER_LINE + place, word, tick);
+	}
+	/* Whoever moves in meanwhile sets the bit again after having filled the slot. */
+	if (has_overflowed(index ^ 1) && !holds_displaced(line)) {
+		clear_overflowed(index ^ 1);
+		if (holds_displaced(line))
+			set_overflowed(index ^ 1);
 	}
 	return 0;
 }

@@ -40,6 +40,15 @@ struct {
 	__type(value, struct connection_line);
 } connections SEC(".maps");
 
+/* Set before load: a bit for each line whose neighbour holds connections of it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} overflows SEC(".maps");
+
 /* Set before load: SLOTS_PER_LINE times the lines. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -48,6 +57,15 @@ struct {
 	__type(key, __u32);
 	__type(value, struct connection_detail);
 } connection_details SEC(".maps");
+
+/* Set before load: as connection_details. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2 * SLOTS_PER_LINE);
+	__type(key, __u32);
+	__type(value, struct client_prefix);
+} client_prefixes SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

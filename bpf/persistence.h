@@ -75,7 +75,7 @@ __noinline int persistent_choose(const struct packet *packet, struct choice *cho
 	choice->real_server = scheduler_choose(service, packet->service);
 	if (!choice->real_server)
 		return 0;
-	template = template_open(packet, hash, choice->real_server);
+	template = template_open(packet, hash, network, service->port, choice->real_server);
 	choice->template = template > 0 ? template : 0;
 	return 0;
 }

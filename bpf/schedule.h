@@ -39,11 +39,9 @@ static __always_inline int refuse(struct xdp_md *ctx, const struct packet *packe
 }
 
 /* A word that is not 0 is that of a slot whose connection ends with this one's opening. */
-__noinline int schedule(struct xdp_md *ctx, const struct packet *packet, __u32 replaced_index,
-			__u64 replaced_word)
+static __always_inline int schedule(struct xdp_md *ctx, const struct packet *packet,
+				    __u32 replaced_index, __u64 replaced_word)
 {
-	if (!packet)
-		return ACTION(XDP_ABORTED);
 	bool tcp = packet->protocol == IPPROTO_TCP;
 	struct service *service = lookup(services, packet->service);
 	struct choice choice = {};

@@ -6,6 +6,7 @@ import { after } from "node:test";
 import { Control } from "../../src/dataplane/xdp/control.ts";
 import {
   addressFamily,
+  connectionDetail,
   connectionState,
   forwardingMethod,
   realServerFlag,
@@ -237,6 +238,16 @@ export class Program {
     return found;
   }
 
+  /** Forgets every connection and every count; services stay. */
+  reset(): void {
+    this.#words().fill(0n);
+    this.maps.packetCounters.clear(0);
+    for (let id = 1; id < this.#nextRealServer; id++) {
+      this.maps.loads.write(id, { ...this.load(id), active: 0, inactive: 0, persistent: 0 });
+      this.maps.counters.clear(id);
+    }
+  }
+
   /** Makes every connection so many seconds older. */
   age(seconds: number): void {
     const words = this.#words();
@@ -247,7 +258,11 @@ export class Program {
     });
     for (const { index } of this.slots()) {
       const detail = this.maps.connectionDetails.read(index);
-      this.#details().setUint32(index * 32 + 28, detail.used - seconds, true);
+      this.#details().setUint32(
+        index * connectionDetail.size + connectionDetail.fields.used.offset,
+        detail.used - seconds,
+        true,
+      );
     }
   }
 

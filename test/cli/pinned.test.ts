@@ -77,11 +77,11 @@ function fillTable(): void {
     const state = template ? connectionState.STATE_TEMPLATE : connectionState.STATE_ESTABLISHED;
     const at = slot * connectionDetail.size;
     const { client, client_port, virtual_port, used } = connectionDetail.fields;
-    view.setUint32(at + client.offset + 12, 0x0a000000 + index);
+    view.setUint32(at + client.offset, 0x0a000000 + index);
     view.setUint16(at + client_port.offset, template ? 0 : 40000);
     view.setUint16(at + virtual_port.offset, 80);
     view.setUint32(at + used.offset, Number(tick), true);
-    slots[slot] = (BigInt(index + 1) << 33n) | (BigInt(id) << 17n) | (BigInt(state) << 12n) | (tick & 0xfffn);
+    slots[slot] = (BigInt(index + 1) << 34n) | (BigInt(id) << 17n) | (BigInt(state) << 12n) | (tick & 0xfffn);
   }
   for (const handle of handles) native.mapClose(handle);
   maps.close();

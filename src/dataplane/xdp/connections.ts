@@ -46,14 +46,15 @@ export function* listConnections(
     const state = template ? "NONE" : (stateNames[slot.state] ?? String(slot.state));
     if (filter.state !== undefined && filter.state !== state) continue;
     const detail = maps.connectionDetails.read(index);
-    if (isClient !== undefined && !isClient(detail.client, found.family)) continue;
+    const client = clientWords(maps, index, detail.client, found.family);
+    if (isClient !== undefined && !isClient(client, found.family)) continue;
     const { service, realServer } = found;
     const expiresIn = template
       ? service.record.persistence_timeout - (now - detail.used)
       : (settings.timeout[slot.state] ?? 0) - ((now - slot.tick) & tickMask);
     yield {
       identity: service.identity,
-      client: addressText(detail.client, found.family),
+      client: addressText(client, found.family),
       clientPort: detail.client_port,
       virtualAddress: found.virtualAddress,
       virtualPort: detail.virtual_port,
@@ -64,6 +65,11 @@ export function* listConnections(
       expiresIn: Math.max(expiresIn, 0),
     };
   }
+}
+
+/** An IPv6 client's address lies in two places, so that IPv4 needs only one. */
+function clientWords(maps: DirectorMaps, index: number, last: number, family: Family): readonly number[] {
+  return family === "ipv6" ? [...maps.clientPrefixes.read(index).address, last] : [0, 0, 0, last];
 }
 
 interface Found {

@@ -32,6 +32,7 @@ export const SLOT_TAG_SHIFT = 33;
 export const SLOT_TICK_MASK = 0xfffn;
 export const SLOT_STATE_MASK = 0x1fn;
 export const SLOT_REAL_SERVER_MASK = 0xffffn;
+export const TAG_DISPLACED = 1n;
 
 /** `enum connection_state`. */
 export const connectionState = {
@@ -630,61 +631,82 @@ export const connectionLine = {
   },
 } as const satisfies Codec<ConnectionLine>;
 
-/** `struct connection_detail`, 32 bytes. */
+/** `struct connection_detail`, 16 bytes. */
 export interface ConnectionDetail {
-  readonly client: readonly number[];
+  readonly client: number;
   readonly client_port: number;
   readonly virtual_port: number;
-  readonly template: number;
-  readonly connections: number;
+  readonly link: number;
   readonly used: number;
 }
 
 export const connectionDetail = {
-  size: 32,
+  size: 16,
   fields: {
-    client: { offset: 0, size: 16 },
-    client_port: { offset: 16, size: 2 },
-    virtual_port: { offset: 18, size: 2 },
-    template: { offset: 20, size: 4 },
-    connections: { offset: 24, size: 4 },
-    used: { offset: 28, size: 4 },
+    client: { offset: 0, size: 4 },
+    client_port: { offset: 4, size: 2 },
+    virtual_port: { offset: 6, size: 2 },
+    link: { offset: 8, size: 4 },
+    used: { offset: 12, size: 4 },
   },
   read(view: DataView, at: number): ConnectionDetail {
     return {
-      client: [
-        view.getUint32(at, false),
-        view.getUint32(at + 4, false),
-        view.getUint32(at + 8, false),
-        view.getUint32(at + 12, false),
-      ],
-      client_port: view.getUint16(at + 16, false),
-      virtual_port: view.getUint16(at + 18, false),
-      template: view.getUint32(at + 20, true),
-      connections: view.getUint32(at + 24, true),
-      used: view.getUint32(at + 28, true),
+      client: view.getUint32(at, false),
+      client_port: view.getUint16(at + 4, false),
+      virtual_port: view.getUint16(at + 6, false),
+      link: view.getUint32(at + 8, true),
+      used: view.getUint32(at + 12, true),
     };
   },
   write(view: DataView, at: number, value: ConnectionDetail): void {
-    checkLength(value.client, 4);
-    value.client.forEach((item, i) => {
-      view.setUint32(at + i * 4, item, false);
-    });
-    view.setUint16(at + 16, value.client_port, false);
-    view.setUint16(at + 18, value.virtual_port, false);
-    view.setUint32(at + 20, value.template, true);
-    view.setUint32(at + 24, value.connections, true);
-    view.setUint32(at + 28, value.used, true);
+    view.setUint32(at, value.client, false);
+    view.setUint16(at + 4, value.client_port, false);
+    view.setUint16(at + 6, value.virtual_port, false);
+    view.setUint32(at + 8, value.link, true);
+    view.setUint32(at + 12, value.used, true);
   },
   decode(bytes: Uint8Array, at = 0): ConnectionDetail {
     return connectionDetail.read(viewOf(bytes), at);
   },
   encode(value: ConnectionDetail): Uint8Array {
-    const bytes = new Uint8Array(32);
+    const bytes = new Uint8Array(16);
     connectionDetail.write(viewOf(bytes), 0, value);
     return bytes;
   },
 } as const satisfies Codec<ConnectionDetail>;
+
+/** `struct client_prefix`, 16 bytes. */
+export interface ClientPrefix {
+  readonly address: readonly number[];
+}
+
+export const clientPrefix = {
+  size: 16,
+  fields: {
+    address: { offset: 0, size: 12 },
+    reserved: { offset: 12, size: 4 },
+  },
+  read(view: DataView, at: number): ClientPrefix {
+    return {
+      address: [view.getUint32(at, false), view.getUint32(at + 4, false), view.getUint32(at + 8, false)],
+    };
+  },
+  write(view: DataView, at: number, value: ClientPrefix): void {
+    checkLength(value.address, 3);
+    value.address.forEach((item, i) => {
+      view.setUint32(at + i * 4, item, false);
+    });
+    clear(view, at + 12, 4);
+  },
+  decode(bytes: Uint8Array, at = 0): ClientPrefix {
+    return clientPrefix.read(viewOf(bytes), at);
+  },
+  encode(value: ClientPrefix): Uint8Array {
+    const bytes = new Uint8Array(16);
+    clientPrefix.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<ClientPrefix>;
 
 /** `struct fragment_key`, 40 bytes. */
 export interface FragmentKey {
@@ -1095,6 +1117,7 @@ export const layout = {
   real_server_counters: realServerCounters,
   connection_line: connectionLine,
   connection_detail: connectionDetail,
+  client_prefix: clientPrefix,
   fragment_key: fragmentKey,
   fragment,
   packet_counters: packetCounters,

@@ -12,7 +12,9 @@ export const pinnedMaps = {
   interfaces: "interfaces",
   service_slots: "service_slots",
   connections: "connections",
+  overflows: "overflows",
   connection_details: "connection_details",
+  client_prefixes: "client_prefixes",
   real_servers: "real_servers",
   real_server_counters: "real_server_counters",
   redirect_ports: "redirect_ports",
@@ -199,7 +201,9 @@ function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): v
   }
   const lines = slots / SLOTS_PER_LINE;
   native.objectSetMaxEntries(object, "connections", lines);
+  native.objectSetMaxEntries(object, "overflows", Math.ceil(lines / 64));
   native.objectSetMaxEntries(object, "connection_details", slots);
+  native.objectSetMaxEntries(object, "client_prefixes", slots);
   native.objectSetMaxEntries(object, "ring_segments", defaultRingSegments);
   native.objectSetMaxEntries(object, "ring_members", options.ringMembers ?? defaultRingMembers);
   native.objectSetMaxEntries(object, "tree_nodes", options.treeNodes ?? defaultTreeNodes);

@@ -2,6 +2,7 @@
 import type { MapHandle, Native } from "../../native.ts";
 import * as layout from "./layout.generated.ts";
 import type {
+  ClientPrefix,
   Codec,
   ConnectionDetail,
   Interface,
@@ -164,6 +165,8 @@ export interface DirectorMaps {
   /** The connection table's words, two for each slot: the lower half first, where numbers are little endian. */
   readonly connectionWords: Uint32Array;
   readonly connectionDetails: MappedArray<ConnectionDetail>;
+  /** Of IPv6 clients: the first 96 bits. */
+  readonly clientPrefixes: MappedArray<ClientPrefix>;
   close(): void;
 }
 
@@ -194,6 +197,7 @@ export function openMaps(native: Native, bpffs: string, writable: boolean): Dire
       redirectPorts: open("redirect_ports"),
       connectionWords: new Uint32Array(native.mapMemory(open("connections"), false)),
       connectionDetails: new MappedArray(native, open("connection_details"), layout.connectionDetail, false),
+      clientPrefixes: new MappedArray(native, open("client_prefixes"), layout.clientPrefix, false),
       close,
     };
   } catch (cause) {
