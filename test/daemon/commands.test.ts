@@ -3,22 +3,14 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import {
-  appendFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { readPidFile } from "../../src/control/pidfile.ts";
 import type { DaemonStatus } from "../../src/control/protocol.ts";
 
 const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
@@ -31,7 +23,7 @@ function missing(): string | false {
 }
 
 const namespace = `xlb-commands-${process.pid}`;
-const directory = mkdtempSync(join(tmpdir(), "xlb-commands-"));
+const directory = join(tmpdir(), namespace);
 const mount = join(directory, "bpf");
 const bpffs = join(mount, "xlb");
 const stateDir = join(directory, "state");
@@ -111,8 +103,23 @@ function weights(): Record<string, number> {
   );
 }
 
+/** Leaves nothing behind, also when the test is interrupted. */
+function remove(): void {
+  process.off("exit", remove);
+  const daemon = readPidFile(stateDir);
+  if (daemon?.alive === true) process.kill(daemon.pid, "SIGKILL");
+  if (existsSync(`/run/netns/${namespace}`)) ip("netns", "del", namespace);
+  // Pinned links go with their bpf filesystem.
+  if (existsSync(mount)) execFileSync("umount", ["--lazy", mount], { stdio: "pipe" });
+  rmSync(directory, { recursive: true, force: true });
+}
+
 describe("commands of a daemon", { skip: missing() }, () => {
   before(() => {
+    process.once("exit", remove);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGPIPE", "SIGHUP"] as const)
+      process.once(signal, () => process.exit(1));
+    mkdirSync(directory);
     mkdirSync(mount);
     execFileSync("mount", ["-t", "bpf", "bpf", mount]);
     ip("netns", "add", namespace);
@@ -123,14 +130,7 @@ describe("commands of a daemon", { skip: missing() }, () => {
     writeFileSync(configFile, configuration);
   });
 
-  after(async () => {
-    if (existsSync(`/run/netns/${namespace}`)) {
-      await xlb("stop");
-      ip("netns", "del", namespace);
-    }
-    execFileSync("umount", ["--lazy", mount]);
-    rmSync(directory, { recursive: true, force: true });
-  });
+  after(remove);
 
   test("Nothing runs: status is 3, reload is 3, stop is no failure", async () => {
     assert.deepEqual(await xlb("status"), { code: 3, stdout: "xlb is not running\n", stderr: "" });
