@@ -158,13 +158,8 @@ export class XdpDataPlane implements DataPlane {
 
   async run(signal: AbortSignal): Promise<void> {
     for (let round = 1; !signal.aborted; round++) {
-      try {
-        this.#table.tidy();
-        if (this.#networkChanged || round % tidiesPerSync === 0) this.#sync();
-      } catch (error) {
-        // The network is a moving target (an interface goes between two calls): the next look finds it as it is then.
-        this.#deps.log.error(`following the network: ${(error as Error).message}`);
-      }
+      this.#table.tidy();
+      if (this.#networkChanged || round % tidiesPerSync === 0) this.#sync();
       await this.#pause(signal);
     }
   }
@@ -188,8 +183,13 @@ export class XdpDataPlane implements DataPlane {
 
   #sync(): void {
     this.#networkChanged = false;
-    this.#table.resolveAll();
-    this.#interfaces.sync(this.#table.virtualAddresses(), this.#table.realAddresses(), this.#table.outgoing());
+    try {
+      this.#table.resolveAll();
+      this.#interfaces.sync(this.#table.virtualAddresses(), this.#table.realAddresses(), this.#table.outgoing());
+    } catch (error) {
+      // The network is a moving target (an interface goes between two calls): the next look finds it as it is then.
+      this.#deps.log.error(`following the network: ${(error as Error).message}`);
+    }
   }
 
   read(): DirectorState {
