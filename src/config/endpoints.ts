@@ -81,90 +81,94 @@ export function readVirtual(value: Value, family: Family, report: Messages): Vir
 }
 
 const hostPattern = String.raw`\d+\.\d+\.\d+\.\d+|[A-Za-z0-9.-]+|\[[0-9A-fa-f:]+\]`;
+// As in all patterns of `Remainder`, each character that matches is in a group.
 const realPattern = new RegExp(
-  String.raw`(${hostPattern})(?:->(${hostPattern}))?(?::([A-Za-z0-9_-]+))?[ \t\r\f\v]+(.*)`,
-  "ds",
+  String.raw`(${hostPattern})(?:(->)(${hostPattern}))?(?:(:)([A-Za-z0-9_-]+))?([ \t\r\f\v]+)`,
 );
 const realForm = 'HOST[->HOST][:PORT] gate|masq|ipip [WEIGHT] ["REQUEST", "RECEIVE"] [l:N] [u:N]';
 
-/**
- * A cursor over what follows a real server's address: ldirectord looks for each part anywhere in what is left,
- * and forgets what stands before it.
- */
+/** One part of a line. */
+interface Part {
+  /** What stands before it and is forgotten. */
+  readonly skipped: string;
+  /** The text of a group; undefined if it took no part in the match. */
+  group(index: number): string | undefined;
+  position(index: number): Position;
+}
+
+/** What is left of a line: ldirectord looks for each part anywhere in it, and forgets what stands before that. */
 class Remainder {
   text: string;
   readonly #value: Value;
-  #offset: number;
+  #offset = 0;
 
-  constructor(value: Value, offset: number) {
+  constructor(value: Value) {
     this.#value = value;
-    this.#offset = offset;
-    this.text = value.text.slice(offset);
+    this.text = value.text;
   }
 
   get position(): Position {
     return this.#value.position(this.#offset + (/[^ \t\r\f\v]/.exec(this.text)?.index ?? 0));
   }
 
-  /** The groups of the pattern if it is found, each with its position; what is up to its end is consumed. */
-  take(pattern: RegExp): { skipped: string; groups: Name[] } | undefined {
+  /**
+   * Consumes what is up to the end of the first match. The pattern consists of nothing but groups, side by side,
+   * so that a group's place is the sum of the lengths before it.
+   */
+  take(pattern: RegExp): Part | undefined {
     const match = pattern.exec(this.text);
     if (match === null) return undefined;
-    const groups = (match.indices ?? []).slice(1).map((range, index) => ({
-      text: match[index + 1] ?? "",
-      position: this.#value.position(this.#offset + (range?.[0] ?? 0)),
-    }));
-    const skipped = this.text.slice(0, match.index);
-    this.#offset += match.index + match[0].length;
+    const value = this.#value;
+    const start = this.#offset + match.index;
+    const part: Part = {
+      skipped: this.text.slice(0, match.index),
+      group: (index) => match[index],
+      position: (index) =>
+        value.position(match.slice(1, index).reduce((sum, group) => sum + (group?.length ?? 0), start)),
+    };
+    this.#offset = start + match[0].length;
     this.text = this.text.slice(match.index + match[0].length);
-    return { skipped, groups };
+    return part;
   }
 }
 
 export const real: Reader<RealLine> = (value, report, section) => {
-  const match = realPattern.exec(value.text);
-  const [, first = "", end, port, rest = ""] = match ?? [];
-  const indices = match?.indices;
-  if (match === null || indices === undefined) {
+  const remainder = new Remainder(value);
+  const server = remainder.take(realPattern);
+  const [host, end, port] = [server?.group(1), server?.group(3), server?.group(5)];
+  if (server === undefined || host === undefined) {
     report.error(value.position(0), `expected ${realForm}, found ${quote(value.text)}`);
     return undefined;
   }
-  const at = (group: number): Position => value.position(indices[group]?.[0] ?? 0);
-  if (match.index > 0) {
-    const garbage = value.text.slice(0, match.index);
-    if (section?.family === "ipv6" && garbage.includes(":")) {
+  if (server.skipped !== "") {
+    if (section?.family === "ipv6" && server.skipped.includes(":")) {
       report.error(value.position(0), "an IPv6 address must stand in brackets, such as [2001:db8::1]:80");
       return undefined;
     }
-    report.warn(value.position(0), `${quote(garbage)} is ignored: the real server is read as ${quote(match[0])}`);
+    const read = value.text.slice(server.skipped.length);
+    report.warn(value.position(0), `${quote(server.skipped)} is ignored: the real server is read as ${quote(read)}`);
   }
 
-  const remainder = new Remainder(value, value.text.length - rest.length);
   const methodAt = remainder.position;
-  const methodWord = remainder.take(/(\w+)/d);
-  const method = forwardingMethods.find((each) => each === methodWord?.groups[0]?.text);
+  const methodWord = remainder.take(/(\w+)/);
+  const method = forwardingMethods.find((each) => each === methodWord?.group(1));
   if (method === undefined) {
-    const found = methodWord?.groups[0]?.text ?? "";
-    report.error(methodAt, `expected the forwarding method ${list(forwardingMethods)}, found ${quote(found)}`);
+    const found = quote(methodWord?.group(1) ?? "");
+    report.error(methodAt, `expected the forwarding method ${list(forwardingMethods)}, found ${found}`);
     return undefined;
   }
-  const skipped: string[] = [methodWord?.skipped ?? ""];
+  const weight = remainder.take(/([ \t\r\f\v]+)(\d+)/);
+  const pair = remainder.take(/([ \t\r\f\v]+")(.*)("[, ][ \t\r\f\v]*")(.*)(")/s);
+  const lower = remainder.take(/([ \t\r\f\v]+l:)(\d+)/);
+  const upper = remainder.take(/([ \t\r\f\v]+u:)(\d+)/);
 
-  const weightAt = remainder.position;
-  const weight = remainder.take(/[ \t\r\f\v]+(\d+)/d);
-  const weightInQuotes = weight?.skipped.includes('"') ?? false;
-  const pair = remainder.take(/[ \t\r\f\v]+"(.*)"[, ][ \t\r\f\v]*"(.*)"/ds);
-  const lower = remainder.take(/[ \t\r\f\v]+l:(\d+)/d);
-  const upper = remainder.take(/[ \t\r\f\v]+u:(\d+)/d);
-  skipped.push(...[weight, pair, lower, upper].map((part) => part?.skipped ?? ""));
-
-  const request = pair?.groups[0];
-  const receive = pair?.groups[1];
-  const leadingSlash = request?.text.startsWith("/") ?? false;
+  const request = pair?.group(2);
+  const receive = pair?.group(4);
+  const leadingSlash = request?.startsWith("/") ?? false;
   if (!isNegligible(remainder.text)) {
     const message = `${quote(remainder.text.trim())} cannot be read; expected ${realForm}`;
     if (!leadingSlash) {
-      const hint = weightInQuotes
+      const hint = weight?.skipped.includes('"')
         ? "; a number after blanks inside quotes is taken for the weight: write a weight"
         : "";
       report.error(remainder.position, message + hint);
@@ -173,41 +177,39 @@ export const real: Reader<RealLine> = (value, report, section) => {
     // ldirectord forgets the rest of such a line without looking at it.
     report.warn(remainder.position, `ignored: ${message}`);
   }
-  const forgotten = skipped.filter((each) => !isNegligible(each)).join(" ");
-  if (forgotten !== "") report.warn(methodAt, `${quote(forgotten.trim())} on this line is ignored`);
-  if (leadingSlash && request !== undefined) {
+  for (const { skipped } of [methodWord, weight, pair, lower, upper].filter((part) => part !== undefined)) {
+    if (!isNegligible(skipped)) report.warn(methodAt, `${quote(skipped.trim())} on this line is ignored`);
+  }
+  if (pair !== undefined && leadingSlash) {
     report.warn(
-      request.position,
+      pair.position(2),
       'the request and receive of this line are used; ldirectord ignores them when the request is written with a leading "/"',
     );
   }
-  if (request !== undefined && /^[lu]:\d+$/.test(request.text)) {
-    report.warn(
-      request.position,
-      "quoted thresholds are read as a request and a receive; write l:N u:N without quotes",
-    );
+  if (pair !== undefined && /^[lu]:\d+$/.test(request ?? "")) {
+    const message = "quoted thresholds are read as a request and a receive; write l:N u:N without quotes";
+    report.warn(pair.position(2), message);
   }
-  const cap = (digits: string | undefined, otherwise: number): number =>
-    digits === undefined ? otherwise : Math.min(Number(digits), Number.MAX_SAFE_INTEGER);
   return {
-    host: { text: withoutBrackets(first), position: at(1) },
-    ...(end !== undefined && { end: { text: withoutBrackets(end), position: at(2) } }),
-    ...(port !== undefined && { port: { text: port, position: at(3) } }),
+    host: { text: withoutBrackets(host), position: server.position(1) },
+    ...(end !== undefined && { end: { text: withoutBrackets(end), position: server.position(3) } }),
+    ...(port !== undefined && { port: { text: port, position: server.position(5) } }),
     method,
-    weight: cap(weight?.groups[0]?.text, 1),
-    weightPosition: weight?.groups[0]?.position ?? weightAt,
-    ...(request !== undefined &&
+    weight: boundedNumber(weight?.group(2) ?? "1"),
+    weightPosition: weight?.position(2) ?? methodAt,
+    ...(pair !== undefined &&
+      request !== undefined &&
       receive !== undefined && {
-        pair: {
-          request: leadingSlash ? request.text : `/${request.text}`,
-          receive: receive.text,
-          receivePosition: receive.position,
-        },
+        pair: { request: leadingSlash ? request : `/${request}`, receive, receivePosition: pair.position(4) },
       }),
-    lowerThreshold: cap(lower?.groups[0]?.text, 0),
-    upperThreshold: cap(upper?.groups[0]?.text, 0),
+    lowerThreshold: boundedNumber(lower?.group(2) ?? "0"),
+    upperThreshold: boundedNumber(upper?.group(2) ?? "0"),
   };
 };
+
+function boundedNumber(digits: string): number {
+  return Math.min(Number(digits), Number.MAX_SAFE_INTEGER);
+}
 
 /** `HOST[:PORT] [gate|masq|ipip]`: the last one or two words of the line count. */
 export const fallback: Reader<FallbackLine> = (value, report) => {

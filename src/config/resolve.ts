@@ -1,7 +1,7 @@
 /** Names to numbers: host names, all forms of addresses that getaddrinfo takes, service names, address ranges. */
 import { lookup } from "node:dns/promises";
 import { readFileSync } from "node:fs";
-import { isIPv6 } from "node:net";
+import { isIPv4, isIPv6 } from "node:net";
 import { Address6 } from "ip-address";
 import type { Family } from "../model/service.ts";
 
@@ -62,6 +62,7 @@ export function parseServices(text: string): Map<string, number> {
  * hexadecimal (`0x8`), the last one filling what is left. Undefined if it is none.
  */
 export function parseInetAton(text: string): string | undefined {
+  if (isIPv4(text)) return text;
   const parts = text.split(".");
   if (parts.length > 4) return undefined;
   const numbers = parts.map((part) => {
