@@ -37,7 +37,7 @@ export interface XdpOptions {
   readonly mode?: AttachMode;
   /** Names; default: those that the addresses of services and real servers lead to. */
   readonly interfaces?: readonly string[];
-  /** Slots of the connection table, a power of two, for a new table. Default 2^21, 96 MB. */
+  /** Slots of the connection table, a power of two, for a new table. Default 2^21, 80 MiB. */
   readonly tableSlots?: number;
   /** Entries of ring_members and tree_nodes, for new maps. Default 2^21 and 2^20. */
   readonly ringMembers?: number;
