@@ -55,24 +55,32 @@ static __always_inline bool icmp_allowed(struct scratch *scratch)
 	return scratch->icmp_sent++ < settings.icmp_per_second;
 }
 
-/* Sum over the quoted bytes, which are copied into the scratch and padded with zeroes. */
+/* Sum over the quoted bytes, which are copied into the scratch and padded with zeroes to a whole word. */
 static __always_inline __s64 sum_quote(struct xdp_md *ctx, struct scratch *scratch, __u32 offset,
 				       __u32 length)
 {
+	__u32 last = length - 1, rest, size;
 	__s64 sum = 0;
 
-	if (length < 1 || length > ICMP_QUOTE_MAX)
+	/* Else clang asks for "not 0", from which Linux 6.1 learns no lower bound: "off=8 size=0". */
+	asm volatile("" : "+r"(last));
+	if (last >= ICMP_QUOTE_MAX)
 		return -1;
-	/* volatile: clang would make it a call of memset, which BPF has not. */
-	for (int i = 0; i < 3 * CHECKSUM_BLOCK / 8; i++)
-		((volatile __u64 *)scratch->quote)[i] = 0;
-	if (bpf_xdp_load_bytes(ctx, offset, scratch->quote, length))
+	rest = (last & ~3U) + 4;
+	*(__u32 *)(scratch->quote + (last & ~3U)) = 0;
+	if (bpf_xdp_load_bytes(ctx, offset, scratch->quote, last + 1))
 		return -1;
 	for (int block = 0; block < 3; block++) {
+		size = rest;
+		/* Else clang compares one register and uses another. */
+		asm volatile("" : "+r"(size));
+		if (size > CHECKSUM_BLOCK)
+			size = CHECKSUM_BLOCK;
 		sum = bpf_csum_diff(NULL, 0, (__be32 *)(scratch->quote + block * CHECKSUM_BLOCK),
-				    CHECKSUM_BLOCK, sum);
+				    size, sum);
 		if (sum < 0)
 			return -1;
+		rest -= size;
 	}
 	return sum;
 }
@@ -125,7 +133,7 @@ static __always_inline void write_ipv6_error(struct ipv6hdr *ip, const struct pa
 	for (int i = 0; i < 4; i++)
 		sum += (__u64)packet->source[i] + packet->destination[i];
 	sum += (__u64)bpf_htonl(length) + bpf_htonl(IPPROTO_ICMPV6);
-	sum += (__u64)*(__u32 *)icmp + icmp->icmp6_dataun.un_data32[0];
+	sum += (__u64) * (__u32 *)icmp + icmp->icmp6_dataun.un_data32[0];
 	icmp->icmp6_cksum = fold(sum);
 }
 
@@ -134,15 +142,15 @@ static __always_inline void write_ipv6_error(struct ipv6hdr *ip, const struct pa
  * too-big. Returns XDP_TX, or XDP_DROP when over the rate or not possible.
  * Nothing is counted here.
  */
-__noinline int icmp_error(struct xdp_md *ctx, const struct packet *packet,
-				 enum icmp_error error, __u32 mtu)
+__noinline int icmp_error(struct xdp_md *ctx, const struct packet *packet, enum icmp_error error,
+			  __u32 mtu)
 {
 	if (!packet)
 		return XDP_ABORTED;
 	bool ipv6 = packet->family == FAMILY_IPV6;
 	__u32 l2_length = link_length(packet), room = ipv6 ? ICMPV6_ROOM : ICMPV4_ROOM;
-	__u32 header = ipv6 ? sizeof(struct ipv6hdr) + sizeof(struct icmp6hdr) :
-			      sizeof(struct iphdr) + sizeof(struct icmp_header);
+	__u32 header = ipv6 ? sizeof(struct ipv6hdr) + sizeof(struct icmp6hdr)
+			    : sizeof(struct iphdr) + sizeof(struct icmp_header);
 	__u32 quoted = packet->bytes < room ? packet->bytes : room;
 	struct scratch *scratch = lookup(scratches, 0);
 	struct ethernet_header *ethernet, saved;
@@ -190,9 +198,9 @@ __noinline int icmp_error(struct xdp_md *ctx, const struct packet *packet,
 	if (ipv6) {
 		if (data + l2_length + sizeof(struct ipv6hdr) + sizeof(struct icmp6hdr) > data_end)
 			return XDP_DROP;
-		type = error == ICMP_ERROR_PORT_UNREACHABLE ? ICMPV6_DEST_UNREACH :
-		       error == ICMP_ERROR_TIME_EXCEEDED    ? ICMPV6_TIME_EXCEED :
-							      ICMPV6_PKT_TOOBIG;
+		type = error == ICMP_ERROR_PORT_UNREACHABLE ? ICMPV6_DEST_UNREACH
+		       : error == ICMP_ERROR_TIME_EXCEEDED  ? ICMPV6_TIME_EXCEED
+							    : ICMPV6_PKT_TOOBIG;
 		code = error == ICMP_ERROR_PORT_UNREACHABLE ? ICMPV6_PORT_UNREACH : 0;
 		if (error == ICMP_ERROR_TOO_BIG)
 			word = bpf_htonl(mtu);
@@ -201,13 +209,13 @@ __noinline int icmp_error(struct xdp_md *ctx, const struct packet *packet,
 		if (data + l2_length + sizeof(struct iphdr) + sizeof(struct icmp_header) > data_end)
 			return XDP_DROP;
 		type = error == ICMP_ERROR_TIME_EXCEEDED ? ICMP_TIME_EXCEEDED : ICMP_DEST_UNREACH;
-		code = error == ICMP_ERROR_PORT_UNREACHABLE ? ICMP_PORT_UNREACH :
-		       error == ICMP_ERROR_TOO_BIG	    ? ICMP_FRAG_NEEDED :
-							      ICMP_EXC_TTL;
+		code = error == ICMP_ERROR_PORT_UNREACHABLE ? ICMP_PORT_UNREACH
+		       : error == ICMP_ERROR_TOO_BIG	    ? ICMP_FRAG_NEEDED
+							    : ICMP_EXC_TTL;
 		if (error == ICMP_ERROR_TOO_BIG)
 			word = bpf_htonl(mtu & 0xffff);
-		write_ipv4_error(data + l2_length, packet, quoted, tos,
-				 scratch->icmp_sent * 40503, type, code, word, sum);
+		write_ipv4_error(data + l2_length, packet, quoted, tos, scratch->icmp_sent * 40503,
+				 type, code, word, sum);
 	}
 	return XDP_TX;
 }
