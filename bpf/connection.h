@@ -246,7 +246,8 @@ __noinline int change_state(__u32 index, __u64 word, __u32 flags, __u32 tick)
 		return 0;
 	for (int try = 0; try < CHANGE_TRIES; try++) {
 		__u32 state = word_state(word), next = tcp_next_state(state, flags);
-		__u64 seen, changed = make_word(word >> SLOT_TAG_SHIFT, word_real_server(word), next, tick);
+		__u64 seen, changed = make_word(word >> SLOT_TAG_SHIFT, word_real_server(word),
+						next, tick);
 
 		seen = __sync_val_compare_and_swap(slot, word, changed);
 		if (seen == word) {
@@ -273,7 +274,8 @@ static __always_inline void connection_touch(const struct connection *connection
 		change_state(connection->index, connection->word, packet->flags, tick);
 		return;
 	}
-	if (word_age(connection->word, tick) >= (state == STATE_ESTABLISHED ? REFRESH_ESTABLISHED : 1)) {
+	if (word_age(connection->word, tick) >=
+	    (state == STATE_ESTABLISHED ? REFRESH_ESTABLISHED : 1)) {
 		__u64 touched = (connection->word & ~SLOT_TICK_MASK) | (tick & SLOT_TICK_MASK);
 
 		__sync_val_compare_and_swap(connection->slot, connection->word, touched);
@@ -289,11 +291,12 @@ static __always_inline void connection_touch(const struct connection *connection
 #define VICTIM_EXPIRED 3
 #define VICTIM_KIND_SHIFT 12
 
-static __always_inline __u32 victim_rank(__u64 word, __u32 tick)
+/* A call, or the verifier would follow its every branch through all the slots that come after. */
+__noinline int victim_rank(__u64 word, __u32 tick)
 {
 	__u32 state = word_state(word), age = word_age(word, tick), kind;
 
-	if (state == STATE_TEMPLATE)
+	if (!word || state == STATE_TEMPLATE)
 		return 0;
 	if (age > settings.timeout[state])
 		kind = VICTIM_EXPIRED;
@@ -320,7 +323,7 @@ static __always_inline void seek_victim(__u32 line_index, __u32 tick, struct vic
 		return;
 	for (int place = 0; place < SLOTS_PER_LINE; place++) {
 		__u64 word = *(volatile __u64 *)&line->slot[place];
-		__u32 rank = word ? victim_rank(word, tick) : 0;
+		__u32 rank = victim_rank(word, tick);
 
 		if (rank > victim->rank) {
 			victim->rank = rank;
@@ -443,7 +446,8 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 	struct real_server_load *load;
 	int claimed;
 
-	claimed = claim_slot(packet->hash, make_word(hash_tag(packet->hash), id, state, tick), tick);
+	claimed =
+		claim_slot(packet->hash, make_word(hash_tag(packet->hash), id, state, tick), tick);
 	if (claimed <= 0)
 		return claimed;
 	parent = template ? lookup(connection_details, template - 1) : NULL;

@@ -10,11 +10,12 @@
 
 #include "maps.h"
 
-#define RING_SEARCH_STEPS 17	/* at most 2^16 distinct weights */
+#define RING_SEARCH_STEPS 17 /* at most 2^16 distinct weights */
 
-static __always_inline __u32 ring_at(const struct service *service, __u32 position)
+/* The member at a position of the ring whose segments begin with `first`; 0: none. */
+__noinline int ring_at(__u32 first, __u32 segments, __u32 position)
 {
-	__u32 low = 0, high = service->ring_segments, start = 0;
+	__u32 low = 0, high = segments, start = 0;
 	struct ring_segment *segment;
 	__u32 *member;
 
@@ -24,7 +25,7 @@ static __always_inline __u32 ring_at(const struct service *service, __u32 positi
 
 		if (high - low <= 1)
 			break;
-		segment = lookup(ring_segments, service->ring_segment + middle - 1);
+		segment = lookup(ring_segments, first + middle - 1);
 		if (!segment)
 			return 0;
 		if (position < segment->end)
@@ -33,24 +34,24 @@ static __always_inline __u32 ring_at(const struct service *service, __u32 positi
 			low = middle;
 	}
 	if (low) {
-		segment = lookup(ring_segments, service->ring_segment + low - 1);
+		segment = lookup(ring_segments, first + low - 1);
 		if (!segment)
 			return 0;
 		start = segment->end;
 	}
-	segment = lookup(ring_segments, service->ring_segment + low);
+	segment = lookup(ring_segments, first + low);
 	if (!segment || !segment->length)
 		return 0;
 	member = lookup(ring_members, segment->first + (position - start) % segment->length);
 	return member ? *member : 0;
 }
 
-static __always_inline __u32 ring_choose(const struct service *service,
-					 struct service_state *state)
+static __always_inline __u32 ring_choose(const struct service *service, struct service_state *state)
 {
 	if (!service->ring_length)
 		return 0;
-	return ring_at(service, __sync_fetch_and_add(&state->cursor, 1) % service->ring_length);
+	return ring_at(service->ring_segment, service->ring_segments,
+		       __sync_fetch_and_add(&state->cursor, 1) % service->ring_length);
 }
 
 /* A consistent hash over the real servers with a weight, for packets that found no slot. */
