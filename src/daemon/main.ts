@@ -1,5 +1,6 @@
 /** The daemon on a real machine: which parts it is made of, its signals, and the order in which it begins and ends. */
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { printDiagnostic } from "../config/diagnostics.ts";
 import { watchConfig } from "../config/load.ts";
 import { readConfiguration } from "../config/read.ts";
@@ -85,6 +86,7 @@ async function runLocked({ options, native, file, config, log }: Surroundings): 
       {
         bpffs: options.bpffs,
         mode: options.plane === "ipvs" ? "auto" : options.plane,
+        refusalLog: join(options.stateDir, "refused.log"),
         ...(options.interfaces.length === 0 ? {} : { interfaces: options.interfaces }),
         ...(options.tableSize === undefined ? {} : { tableSlots: options.tableSize }),
       },

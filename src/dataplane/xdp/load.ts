@@ -2,8 +2,9 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { MapHandle, Native, ObjectHandle, ProgramHandle } from "../../native.ts";
+import type { MapHandle, Native, NativeError, ObjectHandle, ProgramHandle } from "../../native.ts";
 import { LAYOUT_VERSION, SLOTS_PER_LINE, settings as settingsCodec } from "./layout.generated.ts";
+import { RefusedError } from "./refusal.ts";
 
 /** Every map that outlives the daemon: name in the object, and of its file under `maps/`. */
 export const pinnedMaps = {
@@ -56,6 +57,8 @@ export interface LoadOptions {
   /** Entries of ring_members and tree_nodes; likewise. */
   readonly ringMembers?: number;
   readonly treeNodes?: number;
+  /** A file for what the kernel says when it refuses the program; removed when it does not. */
+  readonly refusalLog?: string;
 }
 
 export interface Loaded {
@@ -87,7 +90,8 @@ export function ensureBpffs(native: Native, bpffs: string): void {
 
 /**
  * Loads a new program over the maps that are pinned, or over new ones. Nothing that packets meet has changed when it
- * returns or throws. Throws if the pinned maps have another layout.
+ * returns or throws. Throws if the pinned maps have another layout, and a {@link RefusedError} if the kernel does
+ * not take the program or its maps.
  */
 export function loadDirector(native: Native, options: LoadOptions): Loaded {
   const { bpffs } = options;
@@ -107,7 +111,7 @@ export function loadDirector(native: Native, options: LoadOptions): Loaded {
       if (adopted && name === deviceMap) reuseDeviceMap(native, object, mapPath(bpffs, file));
       else native.objectSetPinPath(object, name, mapPath(bpffs, file));
     }
-    native.objectLoad(object);
+    load(native, object, options.refusalLog);
     return {
       object,
       director: native.objectProgram(object, "director"),
@@ -119,6 +123,16 @@ export function loadDirector(native: Native, options: LoadOptions): Loaded {
     if (!adopted) removeMaps(bpffs);
     throw cause;
   }
+}
+
+function load(native: Native, object: ObjectHandle, refusalLog: string | undefined): void {
+  try {
+    native.objectLoad(object);
+  } catch (cause) {
+    // The addon throws nothing else.
+    throw new RefusedError(cause as NativeError, refusalLog);
+  }
+  if (refusalLog !== undefined) rmSync(refusalLog, { force: true });
 }
 
 /** Pins a program in place of an older one: whoever opens the path finds one of the two. */

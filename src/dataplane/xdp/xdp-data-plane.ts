@@ -42,6 +42,8 @@ export interface XdpOptions {
   /** Entries of ring_members and tree_nodes, for new maps. Default 2^21 and 2^20. */
   readonly ringMembers?: number;
   readonly treeNodes?: number;
+  /** A file for what the kernel says when it refuses the program. Default: none. */
+  readonly refusalLog?: string;
   /** The compiled data path. Default: director.bpf.o of this build. */
   readonly object?: Uint8Array;
 }
