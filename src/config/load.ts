@@ -60,12 +60,14 @@ export async function* watchConfig(
 ): AsyncGenerator<ConfigFileEvent, void, undefined> {
   let current = digest;
   let status = "";
+  let first = true;
   let readable = true;
   const notifications = new Notifications(file, signal);
   try {
     while (!signal.aborted) {
-      const look = await lookAt(file, status, signal);
+      const look = await lookAt(file, status, first, signal);
       if (signal.aborted) return;
+      first = false;
       if (look.kind === "unreadable") {
         status = "";
         if (readable) yield look;
@@ -92,12 +94,12 @@ type Look =
   | { readonly kind: "read"; readonly status: string; readonly digest: string }
   | { readonly kind: "unreadable"; readonly reason: string };
 
-async function lookAt(file: string, before: string, signal: AbortSignal): Promise<Look> {
+async function lookAt(file: string, before: string, first: boolean, signal: AbortSignal): Promise<Look> {
   try {
     let status = await statusOf(file);
     if (status === before) return { kind: "same" };
-    // At the very first look nobody is known to be writing.
-    for (let looks = 0; before !== "" && looks < settleLooks; looks += 1) {
+    // At the very first look nobody is known to be writing. A file that was missing may be half written.
+    for (let looks = 0; !first && looks < settleLooks; looks += 1) {
       await delay(settleMs, undefined, { signal });
       const later = await statusOf(file);
       if (later === status) break;

@@ -131,3 +131,16 @@ test("notifications make a change known long before the interval is over", async
   writing.abort();
   await writer;
 });
+
+test("a file that was missing is read when it is whole, however slowly it is written", async (context) => {
+  const { file, next } = await watched(context, "virtual=a");
+  const gone = next();
+  await rm(file);
+  assert.equal((await gone).kind, "unreadable");
+  const back = next();
+  for (const text of ["", "virtual", "virtual=b"]) {
+    await writeFile(file, text);
+    await delay(20);
+  }
+  assert.deepEqual(await back, { kind: "changed", digest: digestOf(Buffer.from("virtual=b")) });
+});
