@@ -4,7 +4,7 @@ import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { parseListenAddress, planeChoices } from "../control/daemon-options.ts";
 import type { DaemonOptions, PlaneChoice } from "../control/daemon-options.ts";
-import { globalOptions, wholeNumber } from "./options.ts";
+import { globalOptions } from "./options.ts";
 
 interface GivenOptions {
   readonly config?: string;
@@ -31,11 +31,7 @@ export function addDaemonOptions(command: Command): Command {
       "attach here; repeatable (default: where the configured addresses are and are routed)",
       (name: string, before: readonly string[] = []) => [...before, name],
     )
-    .option(
-      "--table-size <slots>",
-      "slots of a new connection table, a power of two (default: 2097152)",
-      wholeNumber(16),
-    );
+    .option("--table-size <slots>", "slots of a new connection table, a power of two (default: 2097152)", tableSlots);
 }
 
 /** What was given with `command`; for the rest `before`, what a daemon was started with; else the defaults. */
@@ -63,6 +59,17 @@ export function runArguments(options: DaemonOptions): string[] {
     ...options.interfaces.flatMap((name) => ["--interface", name]),
     ...(options.tableSize === undefined ? [] : ["--table-size", String(options.tableSize)]),
   ];
+}
+
+/** The largest takes 10 GiB. */
+const maxTableSlots = 2 ** 28;
+
+function tableSlots(text: string): number {
+  const slots = Number(text);
+  if (!/^\d+$/.test(text) || slots < 16 || slots > maxTableSlots || !Number.isInteger(Math.log2(slots))) {
+    throw new InvalidArgumentError(`It must be a power of two from 16 to ${maxTableSlots}.`);
+  }
+  return slots;
 }
 
 function metrics(text: string): string {

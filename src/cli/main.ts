@@ -33,7 +33,10 @@ async function run(argv: readonly string[]): Promise<number | undefined> {
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (process.env["XLB_DEBUG"]) return error.stack ?? error.message;
-  return error.cause === undefined ? error.message : `${error.message}: ${explain(error.cause)}`;
+  if (error.cause === undefined) return error.message;
+  // Most messages say what the cause says already.
+  const cause = explain(error.cause);
+  return error.message.includes(cause) ? error.message : `${error.message}: ${cause}`;
 }
 
 /** `xlb stats | head`: the reader has what it wants, which is no failure. */

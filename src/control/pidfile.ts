@@ -1,8 +1,8 @@
 /** Who runs in a state directory: a lock that dies with its holder, and a pid file that outlives it. */
-import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { Server } from "node:net";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 /** A process as its pid file names it. */
 export interface RecordedProcess {
@@ -70,7 +70,7 @@ export class DaemonLock {
   static async acquire(stateDir: string, bpffs: string): Promise<DaemonLock> {
     const names: Server[] = [];
     try {
-      mkdirSync(stateDir, { recursive: true, mode: 0o755 });
+      makeStateDir(stateDir);
       const recorded = readPidFile(stateDir);
       const who = recorded?.alive === true ? ` with pid ${recorded.pid}` : "";
       names.push(await claim(`state:${resolve(stateDir)}`, `a daemon is already running${who} in ${stateDir}`));
@@ -114,6 +114,22 @@ function abstractName(name: string): string {
   if (bytes.length <= 90) return name;
   const sum = bytes.reduce((hash, byte) => Math.imul(hash ^ byte, 0x01000193) >>> 0, 0x811c9dc5);
   return `${sum.toString(16)}:${bytes.subarray(-80).toString("latin1")}`;
+}
+
+/**
+ * Makes the state directory and what it lies in. Node's own recursive mkdir never returns where a filesystem refuses new
+ * directories with ENOENT, as /proc does.
+ */
+export function makeStateDir(stateDir: string): void {
+  if (existsSync(stateDir)) return;
+  const parent = dirname(stateDir);
+  if (parent !== stateDir) makeStateDir(parent);
+  try {
+    mkdirSync(stateDir, { mode: 0o755 });
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "EEXIST") return; // Another process was faster.
+    throw new Error(`cannot make the directory ${stateDir}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** What a daemon says before it has a log. */

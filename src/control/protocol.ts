@@ -1,4 +1,5 @@
 import type { RealServerHealth } from "../model/health.ts";
+import type { InterfaceStatus } from "../model/statistics.ts";
 
 /** One request, one reply, each a line of JSON, over the stream socket `STATE_DIR/xlb.sock`. */
 export type Request =
@@ -27,6 +28,8 @@ export interface DaemonStatus {
   readonly notActive: readonly { readonly service: string; readonly reason: string }[];
   /** Changes that could not be applied in the last round. */
   readonly failedChanges: readonly string[];
+  /** Of every plane, also those that could not be attached to. */
+  readonly interfaces: readonly InterfaceStatus[];
   readonly rounds: number;
   /** How late the checker runs at the worst of the last minute, milliseconds. */
   readonly checkLagMs: number;

@@ -37,6 +37,14 @@ export interface Task {
   readonly run: (signal: AbortSignal) => Promise<void>;
 }
 
+/** A part of the running daemon failed, which is a bug: its stack belongs into the log. */
+export class TaskError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "TaskError";
+  }
+}
+
 /** What never changes while the daemon lives. */
 export type DaemonIdentity = Pick<
   DaemonStatus,
@@ -204,6 +212,7 @@ export class Daemon {
       reloadFailures: this.#reloadFailures,
       notActive,
       failedChanges,
+      interfaces: this.#parts.plane.interfaces(),
       rounds,
       checkLagMs: this.#parts.monitors.lagMs(),
     };
@@ -307,7 +316,7 @@ async function runTogether(tasks: readonly Task[], signal: AbortSignal): Promise
         if (!ended.aborted) throw new Error("it ended by itself");
       } catch (cause) {
         // Aborting may show as an exception of whatever was waited for.
-        if (!(ended.aborted && isAbort(cause))) failures.push(new Error(`the ${name} failed`, { cause }));
+        if (!(ended.aborted && isAbort(cause))) failures.push(new TaskError(`the ${name} failed`, { cause }));
       } finally {
         running.delete(name);
         ending.abort();
@@ -315,7 +324,7 @@ async function runTogether(tasks: readonly Task[], signal: AbortSignal): Promise
     }),
   );
   await Promise.race([all, endsLate(ended, all)]);
-  if (running.size > 0) failures.push(new Error(`these do not end: ${[...running].join(", ")}`));
+  if (running.size > 0) failures.push(new TaskError(`these do not end: ${[...running].join(", ")}`));
   if (failures[0] !== undefined) throw failures[0];
 }
 

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { printDiagnostic } from "../config/diagnostics.ts";
-import { watchConfig } from "../config/load.ts";
+import { digestOf, watchConfig } from "../config/load.ts";
 import { readConfiguration } from "../config/read.ts";
 import { socketPath } from "../control/client.ts";
 import { parseListenAddress, writeDaemonOptions } from "../control/daemon-options.ts";
@@ -16,7 +16,7 @@ import type { Config } from "../model/config.ts";
 import { loadNative } from "../native.ts";
 import type { Native } from "../native.ts";
 import { readVersion } from "../version.ts";
-import { ConfigError, Daemon } from "./daemon.ts";
+import { ConfigError, Daemon, TaskError } from "./daemon.ts";
 import type { DaemonIdentity, LoadedConfig, Task } from "./daemon.ts";
 import { MetricsServer } from "./http.ts";
 import { DaemonLog, LogFileError } from "./log.ts";
@@ -26,6 +26,9 @@ import { notifySupervisor } from "./notify-supervisor.ts";
 const driftIntervalMs = 10_000;
 /** A change of the file is seen within this time where the directory does not tell it, milliseconds. */
 const watchIntervalMs = 1_000;
+
+/** Of a file that somebody has truncated, and perhaps not yet written. */
+const emptyDigest = digestOf(Buffer.alloc(0));
 
 /** Whether the configuration is to blame for what `runDaemon` throws. */
 export function isConfigurationError(cause: unknown): boolean {
@@ -50,7 +53,8 @@ export async function runDaemon(options: DaemonOptions, terminal: number | undef
     for (const diagnostic of loaded.diagnostics) log.logger.warn(printDiagnostic(diagnostic));
     forwarding = await runLocked({ options, native, file, config: loaded.config, log });
   } catch (cause) {
-    log.logger.fatal({ err: cause }, "The daemon ends");
+    if (cause instanceof TaskError) log.logger.fatal({ err: cause }, "The daemon ends");
+    else log.logger.fatal(`The daemon ends: ${(cause as Error).message}`);
     throw cause;
   } finally {
     log.close();
@@ -211,7 +215,11 @@ class ConfigFile {
     for await (const event of watchConfig(this.#path, { intervalMs: watchIntervalMs, ...start }, signal)) {
       if (event.kind === "unreadable") logger.warn(`Configuration file '${this.#path}': ${event.reason}`);
       // A reload that was asked for may have read it before it was seen here.
-      else if (event.kind === "changed" && event.digest !== this.#digest) await daemon.fileChanged();
+      else if (event.kind === "changed" && event.digest !== this.#digest) {
+        if (event.digest !== emptyDigest) await daemon.fileChanged();
+        // Valid, but taken by mistake it would end every service.
+        else logger.warn(`Configuration file '${this.#path}' is empty now: taken only by \`xlb reload\``);
+      }
     }
   }
 }

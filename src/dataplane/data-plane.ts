@@ -1,7 +1,7 @@
 import type { Change } from "../model/change.ts";
 import type { ConfiguredService } from "../model/config.ts";
 import type { DirectorState } from "../model/state.ts";
-import type { Connection, ConnectionFilter, PlaneName, PlaneStatistics } from "../model/statistics.ts";
+import type { Connection, ConnectionFilter, InterfaceStatus, PlaneName, PlaneStatistics } from "../model/statistics.ts";
 
 /** What became of one change; a failed one is tried again in the next round. */
 export interface ApplyResult {
@@ -26,6 +26,8 @@ export interface DataPlane extends DataPlaneReader {
   refusal(service: ConfiguredService): string | undefined;
   /** Applies in order, as one batch; each change is idempotent. Packets meet every service whole, before and after. */
   apply(changes: readonly Change[]): Promise<readonly ApplyResult[]>;
+  /** Where packets are met, or ought to be and are not, with the reason. */
+  interfaces(): readonly InterfaceStatus[];
   /** Follows addresses, interfaces, routes and neighbours until the signal aborts; repairs what changed. */
   run(signal: AbortSignal): Promise<void>;
   /** Detaches and removes everything that was pinned. */

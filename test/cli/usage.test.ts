@@ -47,6 +47,8 @@ test("without a command the help goes to standard error, and the exit status is 
 
 const mistakes: readonly (readonly [args: string, message: RegExp])[] = [
   ["frobnicate", /unknown command 'frobnicate'/],
+  ["run --table-size 1000", /--table-size .*'1000'.*power of two from 16/],
+  ["start --table-size 1099511627776", /--table-size .*power of two/],
   ["stat", /unknown command 'stat'\n\(Did you mean .*stat/],
   ["--frobnicate stats", /unknown option '--frobnicate'/],
   ["stats --frobnicate", /unknown option '--frobnicate'/],

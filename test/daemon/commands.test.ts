@@ -168,9 +168,26 @@ describe("commands of a daemon", { skip: missing() }, () => {
     const { code, stderr } = await xlb("start", "-c", configFile, "--metrics", "198.51.100.1:9820");
     assert.equal(code, 1);
     assert.match(stderr, /cannot serve metrics on 198\.51\.100\.1 port 9820/);
+    assert.equal(stderr.match(/EADDRNOTAVAIL/g)?.length, 1, "the reason is told once");
+    assert.match(readFileSync(logFile, "utf8"), /Fatal: The daemon ends: cannot serve metrics [^|]*\n$/);
     assert.deepEqual(pins(), []);
     assert.equal(attached(), undefined);
     assert.ok(!existsSync(stateDir));
+  });
+
+  test("A directory that cannot be made is an error", { timeout: 30_000 }, async () => {
+    const child = spawnXlb("start", "-c", configFile, "--bpffs", bpffs, "--state-dir", "/proc/nowhere/state");
+    const [stderr] = await Promise.all([text(child.stderr!), once(child, "close")]);
+    assert.equal(child.exitCode, 1);
+    assert.match(stderr, /cannot make the directory \/proc\/nowhere: /);
+  });
+
+  test("An interface that does not exist is told by start and status", async () => {
+    const { code, stdout } = await xlb("start", ...daemonArguments, "--interface", "nowhere");
+    assert.equal(code, 0);
+    assert.match(stdout, /^interface nowhere not attached: does not exist \(yet\)$/m);
+    assert.match((await xlb("status")).stdout, /^interface +nowhere not attached: does not exist/m);
+    assert.equal((await xlb("stop")).code, 0);
   });
 
   test("start returns when the tables hold what the file says", async () => {
@@ -234,6 +251,17 @@ describe("commands of a daemon", { skip: missing() }, () => {
     const { pid } = await status();
     assert.equal((await xlb("restart")).code, 2);
     assert.equal((await status()).pid, pid, "a restart with a bad file keeps the daemon");
+    writeFileSync(configFile, configuration);
+    assert.equal((await xlb("reload")).code, 0);
+  });
+
+  test("A file that was emptied is left alone by autoreload", async () => {
+    writeFileSync(configFile, `autoreload=yes\n${configuration}`);
+    assert.equal((await xlb("reload")).code, 0);
+    writeFileSync(configFile, "");
+    await until("the log tells it", () => readFileSync(logFile, "utf8").includes("is empty now"));
+    writeFileSync(configFile, `autoreload=yes\n${configuration.replace("gate 3", "gate 6")}`);
+    await until("the new weight", () => weights()["192.0.2.22:80"] === 6);
     writeFileSync(configFile, configuration);
     assert.equal((await xlb("reload")).code, 0);
   });

@@ -38,6 +38,7 @@ const status: DaemonStatus = {
   notActive: [],
   failedChanges: [],
   rounds: 1,
+  interfaces: [],
   checkLagMs: 0,
 };
 

@@ -104,7 +104,19 @@ const stories: Readonly<Record<string, () => Promise<void>>> = {
     await told(/^interface up0 is gone/);
     plugIn();
     await until("a new link", () => plane.interfaces().some(({ name, mode }) => name === "up0" && mode === "native"));
-    assert.notEqual(linkOf("up0").ifindex, before);
+    const after = linkOf("up0");
+    assert.notEqual(after.ifindex, before);
+    ip("link set up0 down");
+    ip("link set up0 name wan0");
+    ip("link set wan0 up");
+    await until("the new name", () =>
+      plane.interfaces().some(({ name, mode }) => name === "wan0" && mode === "native"),
+    );
+    assert.equal(linkOf("wan0").id, after.id);
+    assert.deepEqual(
+      logged.filter((line) => /replaced|cannot attach|no redirection/.test(line)),
+      [],
+    );
     await end();
     plane.destroy();
   },

@@ -175,6 +175,7 @@ const daemon: DaemonStatus = {
   notActive: [{ service: "fwm:7", reason: "needs the kernel's IPVS" }],
   failedChanges: ["add-service tcp:10.0.0.1:80 rr"],
   rounds: 17,
+  interfaces: [],
   checkLagMs: 12,
 };
 

@@ -4,7 +4,7 @@ import type { ConfiguredService } from "../../src/model/config.ts";
 import { printIdentity, realServerKey } from "../../src/model/service.ts";
 import type { RealServer, ServiceIdentity, VirtualService } from "../../src/model/service.ts";
 import type { DirectorState } from "../../src/model/state.ts";
-import type { Connection, PlaneStatistics } from "../../src/model/statistics.ts";
+import type { Connection, InterfaceStatus, PlaneStatistics } from "../../src/model/statistics.ts";
 
 /** A data plane that forwards nothing: what a plane promises, in a map. */
 export class MemoryDataPlane implements DataPlane {
@@ -73,6 +73,10 @@ export class MemoryDataPlane implements DataPlane {
           realServers.filter((realServer) => realServerKey(realServer) !== realServerKey(change)),
         );
     }
+  }
+
+  interfaces(): readonly InterfaceStatus[] {
+    return [];
   }
 
   statistics(): PlaneStatistics {

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, rmSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
-import { readPidFile, removeIfEmpty, startOutputPath } from "../../control/pidfile.ts";
+import { makeStateDir, readPidFile, removeIfEmpty, startOutputPath } from "../../control/pidfile.ts";
 import type { DaemonOptions } from "../../control/daemon-options.ts";
 import type { DaemonStatus } from "../../control/protocol.ts";
 import { askStatus } from "../collect.ts";
@@ -10,6 +10,7 @@ import { addDaemonOptions, daemonOptions, runArguments } from "../daemon-options
 import { exitCodes, Failure } from "../failure.ts";
 import { write } from "../output.ts";
 import { requirePrivileges } from "../privileges.ts";
+import { printPlace } from "./status.ts";
 
 /** A daemon that is not ready after this time is told about; thousands of services take a while. */
 const readyTimeoutMs = 60_000;
@@ -52,7 +53,7 @@ export async function runningDaemon(stateDir: string): Promise<DaemonStatus | un
 
 /** Starts a daemon and waits until its first round is over; throws a {@link Failure} with what it said otherwise. */
 export async function startDaemon(options: DaemonOptions): Promise<void> {
-  mkdirSync(options.stateDir, { recursive: true });
+  makeStateDir(options.stateDir);
   const output = startOutputPath(options.stateDir);
   const fd = openSync(output, "w+", 0o600);
   try {
@@ -98,9 +99,10 @@ function readFromStart(fd: number): string {
   return bytes.toString("utf8", 0, readSync(fd, bytes, 0, bytes.length, 0));
 }
 
-function started({ pid, notActive, failedChanges }: DaemonStatus): string {
+function started({ pid, notActive, failedChanges, interfaces }: DaemonStatus): string {
   return [
     `xlb is running with pid ${pid}`,
+    ...interfaces.filter(({ mode }) => mode === "detached").map((place) => `interface ${printPlace(place)}`),
     ...notActive.map(({ service, reason }) => `not active: ${service}: ${reason}`),
     ...failedChanges.map((failed) => `cannot apply yet: ${failed}`),
     "",

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { ask, NotRunningError } from "../../control/client.ts";
 import { readPidFile } from "../../control/pidfile.ts";
 import type { DaemonStatus } from "../../control/protocol.ts";
+import type { InterfaceStatus } from "../../model/statistics.ts";
 import { exitCodes } from "../failure.ts";
 import { globalOptions } from "../options.ts";
 import { write } from "../output.ts";
@@ -63,11 +64,17 @@ function print(status: DaemonStatus): string {
     ...(lastReload.ok ? [] : lastReload.message.split("\n").map((line) => `  ${line}`)),
     `pinned in      ${status.bpffs}`,
     `metrics        ${status.metrics === "off" ? "off" : `http://${status.metrics}/metrics`}`,
+    ...status.interfaces.map((place) => `interface      ${printPlace(place)}`),
     `rounds         ${status.rounds}; checks are late by up to ${Math.round(status.checkLagMs)} ms`,
     ...status.notActive.map(({ service, reason }) => `not active     ${service}: ${reason}`),
     ...status.failedChanges.map((failed) => `cannot apply   ${failed}`),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+/** `eth0 native`, or why not. */
+export function printPlace({ name, mode, reason }: InterfaceStatus): string {
+  return `${name} ${mode === "detached" ? "not attached" : mode}${reason === "" ? "" : `: ${reason}`}`;
 }
 
 /** Local time to the second. */

@@ -1,5 +1,5 @@
 /** The program's place on the interfaces: one pinned bpf_link each, adopted and updated by a later daemon. */
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { LinkHandle, Native, ProgramHandle } from "../../native.ts";
 import type { InterfaceStatus } from "../../model/statistics.ts";
@@ -119,11 +119,26 @@ export class Attachments {
     rmSync(join(this.#folder, linkFileName(name)), { force: true });
   }
 
-  /** Names of interfaces whose link has lost its interface. */
-  lost(): readonly string[] {
+  /** Interfaces whose link has lost its interface, with the ifindex that it had. */
+  lost(): readonly { readonly name: string; readonly ifindex: number }[] {
     return [...this.#attached]
       .filter(([, { link }]) => this.#native.linkInfo(link).ifindex === 0)
-      .map(([name]) => name);
+      .map(([name, { ifindex }]) => ({ name, ifindex }));
+  }
+
+  /** An interface goes by another name now; the link stays. */
+  rename(name: string, newName: string): void {
+    const present = this.#attached.get(name);
+    if (present === undefined) return;
+    this.forget(newName);
+    renameSync(join(this.#folder, linkFileName(name)), join(this.#folder, linkFileName(newName)));
+    this.#attached.delete(name);
+    this.#attached.set(newName, present);
+  }
+
+  /** An interface that was asked for by name and cannot be had: {@link statuses} tells it. */
+  fail(name: string, reason: string): void {
+    this.#failed.set(name, { ifindex: 0, reason });
   }
 
   get names(): readonly string[] {

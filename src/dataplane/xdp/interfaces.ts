@@ -37,7 +37,7 @@ export class Interfaces {
   readonly #names: readonly string[] | undefined;
   /** As they were at the last look, by name. */
   readonly #seen = new Map<string, NetworkInterface>();
-  readonly #missing = new Set<string>();
+  readonly #unusable = new Set<string>();
   readonly #refused = new Map<string, string>();
 
   constructor(deps: InterfacesDeps, names: readonly string[] | undefined) {
@@ -47,8 +47,8 @@ export class Interfaces {
 
   /** `outgoing`: physical interfaces towards the real servers. Writes only what differs. */
   sync(virtualAddresses: Iterable<string>, realAddresses: Iterable<string>, outgoing: ReadonlySet<number>): void {
-    const all = this.#deps.network.interfaces();
-    this.#forgetGone(all);
+    const all = this.#forgetGone(this.#deps.network.interfaces());
+    this.#followNames(all);
     const wanted = this.#wanted(all, [...virtualAddresses], [...realAddresses]);
     this.#attach(wanted);
     const { attachments } = this.#deps;
@@ -59,14 +59,30 @@ export class Interfaces {
     this.#writeOwnAddresses();
   }
 
-  #forgetGone(all: readonly NetworkInterface[]): void {
+  /** Returns those that are there: a link knows that its interface is gone before the network's events tell it. */
+  #forgetGone(all: readonly NetworkInterface[]): readonly NetworkInterface[] {
     const { attachments, log } = this.#deps;
-    for (const name of attachments.lost()) {
+    const gone = new Set<number>();
+    for (const { name, ifindex } of attachments.lost()) {
       attachments.forget(name);
       this.#seen.delete(name);
+      gone.add(ifindex);
       const back = all.find((candidate) => candidate.name === name);
-      if (back === undefined) log.warn(`interface ${name} is gone`);
+      if (back === undefined || back.ifindex === ifindex) log.warn(`interface ${name} is gone`);
       else log.warn(`interface ${name} has been replaced by another of that name`);
+    }
+    return all.filter(({ ifindex }) => !gone.has(ifindex));
+  }
+
+  #followNames(all: readonly NetworkInterface[]): void {
+    const { attachments } = this.#deps;
+    for (const { name, ifindex } of attachments.statuses()) {
+      const now = all.find((candidate) => candidate.ifindex === ifindex)?.name;
+      if (now === undefined || now === name || !attachments.names.includes(name)) continue;
+      attachments.rename(name, now);
+      const seen = this.#seen.get(name);
+      this.#seen.delete(name);
+      if (seen !== undefined) this.#seen.set(now, seen);
     }
   }
 
@@ -76,14 +92,17 @@ export class Interfaces {
     virtualAddresses: readonly string[],
     realAddresses: readonly string[],
   ): readonly NetworkInterface[] {
-    const { network, log } = this.#deps;
+    const { network, attachments, log } = this.#deps;
     const named = this.#names?.flatMap((name) => {
       const found = all.find((candidate) => candidate.name === name);
-      if (found === undefined && !this.#missing.has(name)) {
-        this.#missing.add(name);
-        log.warn(`interface ${name} does not exist (yet)`);
+      const trouble =
+        found === undefined ? "does not exist (yet)" : found.loopback ? "is loopback, where nothing is met" : undefined;
+      if (trouble !== undefined && !this.#unusable.has(name)) {
+        this.#unusable.add(name);
+        attachments.fail(name, trouble);
+        log.warn(`interface ${name} ${trouble}`);
       }
-      if (found !== undefined) this.#missing.delete(name);
+      if (trouble === undefined && this.#unusable.delete(name)) attachments.forget(name);
       return found ?? [];
     });
     const chosen = named ?? (virtualAddresses.length === 0 ? [] : network.derive(virtualAddresses, realAddresses));

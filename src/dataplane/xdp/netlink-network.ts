@@ -478,11 +478,11 @@ class NetlinkNetwork implements Network {
       this.#links.delete(link.ifindex);
       this.#addresses.delete(link.ifindex);
       this.#neighbours.removeInterface(link.ifindex);
-      this.#log.info({ interface: before.name }, `interface ${before.name} is gone`);
+      this.#log.debug({ interface: before.name }, `interface ${before.name} is gone`);
     } else {
       if (before !== undefined && sameLink(before, link)) return;
       this.#links.set(link.ifindex, link);
-      if (before === undefined) this.#log.info({ interface: link.name }, `interface ${link.name} appeared`);
+      if (before === undefined) this.#log.debug({ interface: link.name }, `interface ${link.name} appeared`);
       else this.#logLink(before, link);
     }
     this.#surroundingsChanged();
@@ -494,7 +494,7 @@ class NetlinkNetwork implements Network {
     if (before.name !== link.name) {
       this.#log.info({ interface: link.name }, `interface ${before.name} is now named ${link.name}`);
     }
-    if (was !== is) this.#log.info({ interface: link.name }, is ?? `interface ${link.name} is up`);
+    if (was !== is) this.#log.debug({ interface: link.name }, is ?? `interface ${link.name} is up`);
   }
 
   #applyAddress(address: InterfaceAddress, removed: boolean): void {
