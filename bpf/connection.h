@@ -197,7 +197,7 @@ __noinline int change_load(__u32 id, int active, int inactive)
 }
 
 /* Who has just freed a slot accounts for what was in it. */
-__noinline int account_close(__u32 index, __u64 word)
+static __always_inline void account_close(__u32 index, __u64 word)
 {
 	struct connection_detail *detail = lookup(connection_details, index), *template;
 	__u32 id = word_real_server(word), state = word_state(word);
@@ -207,7 +207,7 @@ __noinline int account_close(__u32 index, __u64 word)
 
 		if (load)
 			__sync_fetch_and_add(&load->persistent, -1);
-		return 0;
+		return;
 	}
 	change_load(id, state == STATE_ESTABLISHED ? -1 : 0, state == STATE_ESTABLISHED ? 0 : -1);
 	if (detail && detail->link) {
@@ -216,7 +216,6 @@ __noinline int account_close(__u32 index, __u64 word)
 		if (template)
 			__sync_fetch_and_add(&template->link, -1);
 	}
-	return 0;
 }
 
 static __always_inline __u64 *slot_at(__u32 index)
@@ -334,7 +333,7 @@ static __always_inline void seek_victim(__u32 line_index, __u32 tick, struct vic
 }
 
 /* Frees one slot of the two lines; its index + 1, or 0. */
-__noinline int evict(__u32 line, __u32 tick)
+static __always_inline int evict(__u32 line, __u32 tick)
 {
 	struct victim victim = {};
 
