@@ -39,7 +39,8 @@ __noinline int put_service(const struct service_slot *wanted)
 		return -EINVAL;
 	if (wanted->kind == SERVICE_SLOT_OWN_IPV4)
 		settings.own_addresses |= own_address_bit(wanted->address);
-	__u32 home = service_slot_home(wanted->address, wanted->port | (__u32)wanted->protocol << 16);
+	__u32 home =
+		service_slot_home(wanted->address, wanted->port | (__u32)wanted->protocol << 16);
 	struct service_slot *place = NULL;
 
 	for (__u32 probe = 0; probe < SERVICE_PROBES; probe++) {
@@ -54,7 +55,8 @@ __noinline int put_service(const struct service_slot *wanted)
 			slot->service = wanted->service;
 			return 0;
 		}
-		if (!place && (slot->kind == SERVICE_SLOT_FREE || slot->kind == SERVICE_SLOT_DELETED))
+		if (!place &&
+		    (slot->kind == SERVICE_SLOT_FREE || slot->kind == SERVICE_SLOT_DELETED))
 			place = slot;
 		if (slot->kind == SERVICE_SLOT_FREE)
 			break;
@@ -75,8 +77,8 @@ __noinline int delete_service(const struct service_slot *wanted)
 {
 	if (!wanted)
 		return -EINVAL;
-	struct service_slot *slot = service_slot_find(wanted->address, wanted->port,
-						      wanted->protocol, wanted->kind);
+	struct service_slot *slot =
+		service_slot_find(wanted->address, wanted->port, wanted->protocol, wanted->kind);
 
 	if (!slot)
 		return -ENOENT;
@@ -85,64 +87,52 @@ __noinline int delete_service(const struct service_slot *wanted)
 }
 
 struct tree_build {
-	__u32 service;
+	__u32 tree;
+	__u32 leaves;
+	__u32 scheduler;
 	__u32 light;
 };
 
-/* Inner nodes from the last to the root, so that children come before their parents. */
-static long build_node(__u32 i, void *context)
+static long build_leaf(__u32 i, void *context)
 {
 	struct tree_build *build = context;
-	struct service *service = lookup(services, build->service);
-	__u32 *left, *right, *node, position;
-
-	if (!service || i + 1 >= service->tree_leaves)
-		return 1;
-	position = service->tree_leaves - 1 - i;
-	left = lookup(tree_nodes, service->tree + 2 * position);
-	right = lookup(tree_nodes, service->tree + 2 * position + 1);
-	node = lookup(tree_nodes, service->tree + position);
-	if (!left || !right || !node)
-		return 1;
-	*node = tree_winner(service->scheduler, *left, *right);
-	return 0;
-}
-
-static long count_light(__u32 i, void *context)
-{
-	struct tree_build *build = context;
-	struct service *service = lookup(services, build->service);
+	__u32 *id = lookup(tree_leaves, build->tree / 2 + i);
+	struct tree_words *siblings = siblings_at(build->tree, build->leaves + i);
 	struct real_server_load *load;
-	__u32 *leaf;
 
-	if (!service || i >= service->tree_leaves)
+	if (!id || !siblings)
 		return 1;
-	leaf = lookup(tree_nodes, service->tree + service->tree_leaves + i);
-	if (!leaf)
-		return 1;
-	load = *leaf ? lookup(real_server_loads, *leaf) : NULL;
+	siblings[(build->leaves + i) & 1] = tree_leaf(build->scheduler, *id);
+	load = *id ? lookup(real_server_loads, *id) : NULL;
 	if (load && is_light(load->active, load->weight))
 		build->light++;
 	return 0;
 }
 
-__noinline int build_tree(__u32 index)
+/* Inner nodes from the last to the root, so that children come before their parents. */
+static long build_node(__u32 i, void *context)
+{
+	struct tree_build *build = context;
+	__u32 position = build->leaves - 1 - i;
+	struct tree_words *node = siblings_at(build->tree, position);
+	struct tree_words *children = siblings_at(build->tree, 2 * position);
+
+	if (!node || !children)
+		return 1;
+	node[position & 1] = less_mask(children[1].fraction, children[0].fraction, 1) ? children[1]
+										      : children[0];
+	return 0;
+}
+
+__noinline int build_tree(__u32 index, __u32 tree, __u32 leaves, __u32 scheduler)
 {
 	struct service_state *state = lookup(service_states, index);
-	struct service *service = lookup(services, index);
-	struct tree_build build = { .service = index };
-	__u32 *leaf, *root;
+	struct tree_build build = { .tree = tree, .leaves = leaves, .scheduler = scheduler };
 
-	if (!state || !service)
+	if (!state || !leaves || tree & 1)
 		return -EINVAL;
-	if (!service->tree_leaves)
-		return 0;
-	if (service->tree_leaves == 1) {
-		leaf = root = lookup(tree_nodes, service->tree + 1);
-		return leaf == root ? 0 : -EINVAL;
-	}
-	bpf_loop(service->tree_leaves, build_node, &build, 0);
-	bpf_loop(service->tree_leaves, count_light, &build, 0);
+	bpf_loop(leaves, build_leaf, &build, 0);
+	bpf_loop(leaves - 1, build_node, &build, 0);
 	state->light = build.light;
 	return 0;
 }
@@ -159,7 +149,8 @@ static __always_inline int control_operation(struct control_request *request)
 	case CONTROL_DELETE_SERVICE:
 		return delete_service(&slot);
 	case CONTROL_BUILD_TREE:
-		return build_tree(request->index);
+		return build_tree(request->index, request->tree, request->tree_leaves,
+				  request->scheduler);
 	case CONTROL_SWEEP:
 		sweep.tick = bpf_ktime_get_ns() / NANOSECONDS;
 		sweep.line = 0;

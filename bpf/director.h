@@ -15,12 +15,12 @@
 #define LAYOUT_VERSION 1
 
 /* Limits known at compile time; sizes of maps are set before loading. */
-#define MAX_INTERFACES 256	 /* a power of two */
-#define MAX_SERVICE_SLOTS 16384	 /* a power of two, four times the services */
-#define MAX_SERVICES 4096	 /* service ids 1 to 4095 */
-#define MAX_REAL_SERVERS 65536	 /* real-server ids 1 to 65535: 16 bits of a slot */
-#define SLOTS_PER_LINE 8	 /* 8 slots of 8 bytes: a cache line */
-#define TREE_LEVELS 17		 /* a tournament tree has at most 2^16 leaves */
+#define MAX_INTERFACES 256	/* a power of two */
+#define MAX_SERVICE_SLOTS 16384 /* a power of two, four times the services */
+#define MAX_SERVICES 4096	/* service ids 1 to 4095 */
+#define MAX_REAL_SERVERS 65536	/* real-server ids 1 to 65535: 16 bits of a slot */
+#define SLOTS_PER_LINE 8	/* 8 slots of 8 bytes: a cache line */
+#define TREE_LEVELS 17		/* a tournament tree has at most 2^16 leaves */
 
 /*
  * Connection states, of the kernel's net/netfilter/ipvs/ip_vs_proto_tcp.c.
@@ -39,8 +39,8 @@ enum connection_state {
 	STATE_LISTEN = 9,
 	STATE_SYNACK = 10,
 	STATE_UDP = 11,
-	STATE_TEMPLATE = 12,	/* persistence template: client network -> real server */
-	STATE_COUNT = 32,	/* five bits of a slot */
+	STATE_TEMPLATE = 12, /* persistence template: client network -> real server */
+	STATE_COUNT = 32,    /* five bits of a slot */
 };
 
 enum scheduler {
@@ -78,117 +78,134 @@ enum service_slot_kind {
 	SERVICE_SLOT_FREE = 0,
 	SERVICE_SLOT_IPV4 = 4,
 	SERVICE_SLOT_IPV6 = 6,
-	SERVICE_SLOT_OWN_IPV4 = 20,	/* an address of this machine, not a service */
+	SERVICE_SLOT_OWN_IPV4 = 20, /* an address of this machine, not a service */
 	SERVICE_SLOT_OWN_IPV6 = 22,
-	SERVICE_SLOT_DELETED = 255,	/* probing goes on behind it */
+	SERVICE_SLOT_DELETED = 255, /* probing goes on behind it */
 };
 
 enum service_flag {
-	SERVICE_ONE_PACKET = 1 << 0,	/* every UDP datagram is scheduled */
+	SERVICE_ONE_PACKET = 1 << 0, /* every UDP datagram is scheduled */
 };
 
 enum real_server_flag {
-	REAL_SERVER_AVAILABLE = 1 << 0, /* member of its service; without: taken away, connections linger */
-	REAL_SERVER_LOCAL = 1 << 1,	/* an address of this machine: to the stack */
-	REAL_SERVER_RESOLVED = 1 << 2,	/* interface and MAC addresses are valid */
+	REAL_SERVER_AVAILABLE =
+		1 << 0, /* member of its service; without: taken away, connections linger */
+	REAL_SERVER_LOCAL = 1 << 1,	 /* an address of this machine: to the stack */
+	REAL_SERVER_RESOLVED = 1 << 2,	 /* interface and MAC addresses are valid */
 	REAL_SERVER_OVERLOADED = 1 << 3, /* over its upper threshold, not yet under the lower */
 };
 
 /* A network interface the program is attached to, found by (ifindex, vlan). */
 struct interface {
-	__u32 ifindex;		/* physical interface, as the context has it; 0: free */
-	__u16 vlan;		/* VLAN id, 0: untagged */
+	__u32 ifindex; /* physical interface, as the context has it; 0: free */
+	__u16 vlan;    /* VLAN id, 0: untagged */
 	__u16 reserved;
-	__u8 mac[6];		/* frames for another address are not ours */
-	__u16 mtu;		/* bytes; longer ones were merged by GRO. 0: unknown */
+	__u8 mac[6]; /* frames for another address are not ours */
+	__u16 mtu;   /* bytes; longer ones were merged by GRO. 0: unknown */
 };
 
 /* Service table: linear probing over 32-byte slots, written by control(). */
 struct service_slot {
-	__be32 address[4];	/* IPv4 in address[3], the others 0 */
-	__be16 port;		/* 0: all ports */
-	__u8 protocol;		/* IPPROTO_*; 0 for an own address */
-	__u8 kind;		/* enum service_slot_kind */
-	__u32 service;		/* index into services */
+	__be32 address[4]; /* IPv4 in address[3], the others 0 */
+	__be16 port;	   /* 0: all ports */
+	__u8 protocol;	   /* IPPROTO_*; 0 for an own address */
+	__u8 kind;	   /* enum service_slot_kind */
+	__u32 service;	   /* index into services */
 	__u64 reserved;
 };
 
 /* A virtual service; written by user space only. */
 struct service {
-	__be32 address[4];	/* IPv4 in address[3] */
-	__be16 port;		/* 0: all ports */
-	__u8 protocol;		/* IPPROTO_*; 0: this index is free */
-	__u8 family;		/* enum address_family */
-	__u8 scheduler;		/* enum scheduler */
-	__u8 flags;		/* enum service_flag */
-	__u16 scheduler_flags;	/* sh-fallback = mh-fallback = 1, sh-port = mh-port = 2 */
-	__u32 persistence_timeout; /* seconds; 0: not persistent */
+	__be32 address[4];	       /* IPv4 in address[3] */
+	__be16 port;		       /* 0: all ports */
+	__u8 protocol;		       /* IPPROTO_*; 0: this index is free */
+	__u8 family;		       /* enum address_family */
+	__u8 scheduler;		       /* enum scheduler */
+	__u8 flags;		       /* enum service_flag */
+	__u16 scheduler_flags;	       /* sh-fallback = mh-fallback = 1, sh-port = mh-port = 2 */
+	__u32 persistence_timeout;     /* seconds; 0: not persistent */
 	__be32 persistence_netmask[4]; /* IPv4 in [3] */
-	__u32 ring_segment;	/* first of ring_segments; rr wrr dh sh mh */
+	__u32 ring_segment;	       /* first of ring_segments; rr wrr dh sh mh */
 	__u32 ring_segments;
-	__u32 ring_length;	/* cycle of the cursor, or size of the hash table */
-	__u32 tree;		/* first of tree_nodes; lc wlc sed nq lblc lblcr fo ovf */
-	__u32 tree_leaves;	/* a power of two; nodes are 2 * leaves; 0: no tree */
-	__u32 spread;		/* first of ring_members: consistent hash, for packets without a slot */
+	__u32 ring_length; /* cycle of the cursor, or size of the hash table */
+	__u32 tree;	   /* first of tree_nodes, even; lc wlc sed nq lblc lblcr fo ovf */
+	__u32 tree_leaves; /* a power of two; nodes are 2 * leaves, from tree / 2 on in
+				 * tree_leaves; 0: no tree */
+	__u32 spread;	   /* first of ring_members: consistent hash, for packets without a slot */
 	__u32 spread_length;
 	__u32 connection_timeout; /* seconds, 0: global timeouts */
 	__u32 reserved;
-	__u64 retired_packets;	/* of real servers that are gone */
+	__u64 retired_packets; /* of real servers that are gone */
 	__u64 retired_bytes;
 	__u64 retired_connections;
-	__u64 ring_cursor;	/* for user space: the cursor when the ring was made */
-	__u32 ring_origin;	/* for user space: rr: real server served last until then; wrr: weight of that level */
+	__u64 ring_cursor; /* for user space: the cursor when the ring was made */
+	__u32 ring_origin; /* for user space: rr: real server served last until then; wrr: weight of that level */
 	__u32 reserved2[3];
 };
 
 /* What scheduling remembers of a service; written by the data path. */
 struct service_state {
-	__u64 cursor;		/* rr, wrr: position in the ring, modulo its length */
-	__u32 sticky;		/* lblc: real server that the virtual address sticks to, 0: none */
-	__u32 sticky_used;	/* tick of the last use */
-	__u32 light;		/* real servers with 2 * active < weight */
+	__u64 cursor;	   /* rr, wrr: position in the ring, modulo its length */
+	__u32 sticky;	   /* lblc: real server that the virtual address sticks to, 0: none */
+	__u32 sticky_used; /* tick of the last use */
+	__u32 light;	   /* real servers with 2 * active < weight */
 	__u32 reserved[11];
 };
 
 /* Ring: positions [previous end, end) walk `length` members from `first`, again and again. */
 struct ring_segment {
 	__u32 end;
-	__u32 first;		/* index into ring_members */
+	__u32 first; /* index into ring_members */
 	__u32 length;
 	__u32 reserved;
+};
+
+/*
+ * Node of a tournament tree: a real server, and what it is compared by, as a
+ * fraction of cost over weight. Siblings lie side by side, in one cache line.
+ */
+struct tree_node {
+	__u32 cost;
+	__u32 weight;
+	__u32 real_server; /* 0: none */
+	__u32 reserved;
+};
+
+struct tree_siblings {
+	struct tree_node node[2];
 };
 
 /* A real server of one service: one line, what forwarding needs. User space writes. */
 struct real_server {
 	__u8 next_hop_mac[6];
-	__u8 source_mac[6];	/* of the outgoing interface */
-	__u32 ifindex;		/* physical outgoing interface */
-	__u16 vlan;		/* tag to leave with, 0: none */
-	__u16 mtu;		/* of the way to it, bytes */
+	__u8 source_mac[6]; /* of the outgoing interface */
+	__u32 ifindex;	    /* physical outgoing interface */
+	__u16 vlan;	    /* tag to leave with, 0: none */
+	__u16 mtu;	    /* of the way to it, bytes */
 	__u32 service;
-	__u32 flags;		/* enum real_server_flag */
-	__be32 address[4];	/* IPv4 in [3] */
+	__u32 flags;	   /* enum real_server_flag */
+	__be32 address[4]; /* IPv4 in [3] */
 	__be16 port;
-	__u8 family;		/* enum address_family; 0: this index is free */
-	__u8 method;		/* enum forwarding_method */
-	__u32 leaf;		/* its leaf, counted from the tree's last; order of addition */
-	__u32 upper_threshold;	/* connections; 0: none */
+	__u8 family;	       /* enum address_family; 0: this index is free */
+	__u8 method;	       /* enum forwarding_method */
+	__u32 leaf;	       /* its leaf, counted from the tree's last; order of addition */
+	__u32 upper_threshold; /* connections; 0: none */
 	__u32 lower_threshold;
 	__u32 reserved;
 };
 
 /* Written by the data path with atomics, weight by user space. */
 struct real_server_load {
-	__u32 active;		/* established */
-	__u32 inactive;		/* all other connections */
-	__u32 persistent;	/* templates */
-	__u32 weight;		/* 0: quiescent */
+	__u32 active;	  /* established */
+	__u32 inactive;	  /* all other connections */
+	__u32 persistent; /* templates */
+	__u32 weight;	  /* 0: quiescent */
 };
 
 /* Per CPU, plain additions. */
 struct real_server_counters {
 	__u64 packets;
-	__u64 bytes;		/* IP length */
+	__u64 bytes; /* IP length */
 	__u64 connections;
 	__u64 reserved;
 };
@@ -215,12 +232,12 @@ struct connection_line {
 
 /* The cold half, same index as the slot: only opening, closing and listing touch it. */
 struct connection_detail {
-	__be32 client;		/* IPv6: the last 32 bits; of a template: the client's network */
-	__be16 client_port;	/* 0: template */
+	__be32 client;	    /* IPv6: the last 32 bits; of a template: the client's network */
+	__be16 client_port; /* 0: template */
 	__be16 virtual_port;
-	__u32 link;		/* 1 + slot index of the template it came by, 0: none; of a
+	__u32 link; /* 1 + slot index of the template it came by, 0: none; of a
 				 * template: how many connections came by it */
-	__u32 used;		/* tick: of a connection its opening, of a template its last use */
+	__u32 used; /* tick: of a connection its opening, of a template its last use */
 };
 
 /* The rest of an IPv6 client's address, same index. */
@@ -258,7 +275,7 @@ struct packet_counters {
 	__u64 drop_no_real_server;
 	__u64 drop_real_server_gone;
 	__u64 drop_unresolved;
-	__u64 drop_time_exceeded;	/* and the ICMP error was over its rate, or could not be made */
+	__u64 drop_time_exceeded; /* and the ICMP error was over its rate, or could not be made */
 	__u64 drop_too_big;
 	__u64 drop_rewrite;
 	/* answered with ICMP in place of a drop */
@@ -279,23 +296,23 @@ struct packet_counters {
 /* Set by user space, read by the program; survives a new program. Lies in `.data.settings`. */
 struct settings {
 	__u32 layout_version;
-	__u32 line_mask;	/* lines of the connection table less one */
-	__u64 key[4];		/* secret of the connection hash; [1] and [3] odd */
+	__u32 line_mask;	    /* lines of the connection table less one */
+	__u64 key[4];		    /* secret of the connection hash; [1] and [3] odd */
 	__u32 timeout[STATE_COUNT]; /* seconds, by enum connection_state */
-	__u32 all_ports_services; /* some service has port 0 */
-	__u32 icmp_per_second;	/* rate limit of ICMP errors, per CPU; 0: none are sent */
-	__u64 own_addresses;	/* filter over IPv4 own addresses, written by control() */
+	__u32 all_ports_services;   /* some service has port 0 */
+	__u32 icmp_per_second;	    /* rate limit of ICMP errors, per CPU; 0: none are sent */
+	__u64 own_addresses;	    /* filter over IPv4 own addresses, written by control() */
 	__u32 reserved[2];
 };
 
 /* The clock and the sweep; written by the timer only. Lies in `.data.sweep`. */
 struct sweep {
-	__u32 tick;		/* seconds of CLOCK_MONOTONIC */
-	__u32 line;		/* next line to look at */
-	__u64 rounds;		/* of the timer */
-	__u64 passes;		/* over the whole table */
-	__u64 nanoseconds;	/* spent in it */
-	__u32 live;		/* slots in use, counted by the last whole pass */
+	__u32 tick;	   /* seconds of CLOCK_MONOTONIC */
+	__u32 line;	   /* next line to look at */
+	__u64 rounds;	   /* of the timer */
+	__u64 passes;	   /* over the whole table */
+	__u64 nanoseconds; /* spent in it */
+	__u32 live;	   /* slots in use, counted by the last whole pass */
 	__u32 live_counting;
 	__u32 live_by_state[STATE_COUNT];
 	__u32 counting_by_state[STATE_COUNT];
@@ -303,19 +320,23 @@ struct sweep {
 
 /* control(): user space asks the program by BPF_PROG_TEST_RUN, in the packet's bytes. */
 enum control_operation {
-	CONTROL_START_SWEEP = 1,	/* arm the timer with this program's callback */
-	CONTROL_PUT_SERVICE = 2,	/* slot: insert or replace */
-	CONTROL_DELETE_SERVICE = 3,	/* slot: by address, port, protocol, kind */
-	CONTROL_BUILD_TREE = 4,		/* index: service whose leaves or weights changed */
-	CONTROL_SWEEP = 5,		/* one whole pass of the sweep now (tests) */
+	CONTROL_START_SWEEP = 1,    /* arm the timer with this program's callback */
+	CONTROL_PUT_SERVICE = 2,    /* slot: insert or replace */
+	CONTROL_DELETE_SERVICE = 3, /* slot: by address, port, protocol, kind */
+	CONTROL_BUILD_TREE = 4,	    /* index, tree, tree_leaves, scheduler: fill the nodes from
+					 * the leaves and the loads */
+	CONTROL_SWEEP = 5,	    /* one whole pass of the sweep now (tests) */
 };
 
 struct control_request {
 	__u32 operation;
 	__u32 index;
 	struct service_slot slot;
-	__s32 result;		/* 0 or -errno, written by the program */
-	__u32 reserved[5];
+	__s32 result; /* 0 or -errno, written by the program */
+	__u32 tree;
+	__u32 tree_leaves;
+	__u32 scheduler;
+	__u32 reserved[2];
 };
 
 _Static_assert(sizeof(struct interface) == 16, "interface");
@@ -324,6 +345,7 @@ _Static_assert(sizeof(struct service) == 128, "service");
 _Static_assert(sizeof(struct service_state) == 64, "service_state");
 _Static_assert(sizeof(struct real_server) == 64, "real_server");
 _Static_assert(sizeof(struct real_server_load) == 16, "real_server_load");
+_Static_assert(sizeof(struct tree_siblings) == 32, "tree_siblings");
 _Static_assert(sizeof(struct connection_line) == 64, "connection_line");
 _Static_assert(sizeof(struct connection_detail) == 16, "connection_detail");
 _Static_assert(sizeof(struct packet_counters) == 256, "packet_counters");

@@ -10,7 +10,7 @@
 #include "connection.h"
 
 #define SWEEP_INTERVAL_NS (16 * 1000 * 1000ULL)
-#define SWEEP_ROUNDS 64		/* intervals to walk the whole table in */
+#define SWEEP_ROUNDS 64 /* intervals to walk the whole table in */
 #define NANOSECONDS 1000000000ULL
 #ifndef CLOCK_MONOTONIC
 #define CLOCK_MONOTONIC 1
@@ -38,8 +38,8 @@ static __always_inline void sweep_slot(__u32 index, __u64 word, __u32 tick)
 {
 	__u32 state = word_state(word);
 
-	if (state == STATE_TEMPLATE ? !template_expired(index, word_real_server(word), tick) :
-				      word_age(word, tick) <= settings.timeout[state]) {
+	if (state == STATE_TEMPLATE ? !template_expired(index, word_real_server(word), tick)
+				    : word_age(word, tick) <= settings.timeout[state]) {
 		sweep.live_counting++;
 		sweep.counting_by_state[state]++;
 		return;

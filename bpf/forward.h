@@ -49,10 +49,11 @@ static __always_inline int transmit(struct xdp_md *ctx, const struct packet *pac
 	if (!count_down(ctx, link_length(packet), ipv6) ||
 	    !write_link_header(ctx, packet, hop, ipv6))
 		return drop(COUNTER(drop_rewrite));
+	if (ifindex != ctx->ingress_ifindex &&
+	    bpf_redirect_map(&redirect_ports, ifindex, XDP_DROP) != XDP_REDIRECT)
+		return drop(COUNTER(drop_unresolved));
 	count_packet(id, packet->bytes);
-	if (ifindex == ctx->ingress_ifindex)
-		return XDP_TX;
-	return bpf_redirect_map(&redirect_ports, ifindex, XDP_DROP);
+	return ifindex == ctx->ingress_ifindex ? XDP_TX : XDP_REDIRECT;
 }
 
 /* The next hop is not known yet: asks the kernel's tables, which the packet path otherwise never does. */
@@ -81,13 +82,12 @@ __noinline int transmit_unresolved(struct xdp_md *ctx, const struct packet *pack
 	__builtin_memcpy(hop.next_hop_mac, fib.dmac, 6);
 	__builtin_memcpy(hop.source_mac, fib.smac, 6);
 	hop.ifindex = fib.ifindex;
-	return packet->family == FAMILY_IPV6 ? transmit(ctx, packet, &hop, id, true) :
-					       transmit(ctx, packet, &hop, id, false);
+	return packet->family == FAMILY_IPV6 ? transmit(ctx, packet, &hop, id, true)
+					     : transmit(ctx, packet, &hop, id, false);
 }
 
 static __always_inline int forward(struct xdp_md *ctx, const struct packet *packet,
-				   const struct real_server *real_server, __u32 id,
-				   const bool ipv6)
+				   const struct real_server *real_server, __u32 id, const bool ipv6)
 {
 	__u32 flags = real_server->flags;
 

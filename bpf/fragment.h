@@ -9,7 +9,7 @@
 #include "counters.h"
 #include "packet.h"
 
-#define FRAGMENT_LIFETIME 30	/* seconds, as the stack's reassembly */
+#define FRAGMENT_LIFETIME 30 /* seconds, as the stack's reassembly */
 
 static __always_inline void fragment_fill(struct fragment_key *key, const struct packet *packet)
 {

@@ -129,12 +129,21 @@ struct {
 	__type(value, __u32);
 } ring_members SEC(".maps");
 
-/* Set before load. Real-server ids. */
+/* Set before load. Real-server ids by leaf; user space writes, control() reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u32);
+} tree_leaves SEC(".maps");
+
+/* Set before load: as tree_leaves. Node n and its sibling lie at n / 2. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tree_siblings);
 } tree_nodes SEC(".maps");
 
 struct {
@@ -167,8 +176,9 @@ struct {
 
 struct scratch {
 	__u32 tick;
-	__u32 icmp_sent;	/* in this tick */
-	__u8 quote[ICMP_QUOTE_MAX + 304] __attribute__((aligned(8))); /* three blocks of 512 bytes */
+	__u32 icmp_sent; /* in this tick */
+	__u8 quote[ICMP_QUOTE_MAX + 304]
+		__attribute__((aligned(8))); /* three blocks of 512 bytes */
 };
 
 struct {
@@ -178,10 +188,10 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
-#define lookup(map, index)                                  \
-	({                                                  \
-		__u32 index_ = (index);                     \
-		bpf_map_lookup_elem(&(map), &index_);       \
+#define lookup(map, index)                            \
+	({                                            \
+		__u32 index_ = (index);               \
+		bpf_map_lookup_elem(&(map), &index_); \
 	})
 
 #endif

@@ -18,24 +18,24 @@
 #define HEADER_SHORT 0x100
 
 struct packet {
-	__be32 source[4];	/* IPv4 in [3] */
+	__be32 source[4]; /* IPv4 in [3] */
 	__be32 destination[4];
 	__be16 source_port;
 	__be16 destination_port;
-	__u32 flags;		/* TCP flags, HEADER_SHORT */
-	__u32 bytes;		/* IP length, header included */
-	__u16 l2_length;	/* 14, 18 or 22 bytes */
-	__u16 l4_offset;	/* from the frame's start */
-	__u8 protocol;		/* IPPROTO_TCP, IPPROTO_UDP */
+	__u32 flags;	 /* TCP flags, HEADER_SHORT */
+	__u32 bytes;	 /* IP length, header included */
+	__u16 l2_length; /* 14, 18 or 22 bytes */
+	__u16 l4_offset; /* from the frame's start */
+	__u8 protocol;	 /* IPPROTO_TCP, IPPROTO_UDP */
 	__u8 ttl;
-	__u8 family;		/* enum address_family, a constant at compile time */
-	__u8 fragment;		/* enum fragment_place */
+	__u8 family;   /* enum address_family, a constant at compile time */
+	__u8 fragment; /* enum fragment_place */
 	__u32 fragment_id;
-	__u32 service;		/* index into services */
-	__u16 ingress_mtu;	/* 0: unknown */
+	__u32 service;	   /* index into services */
+	__u16 ingress_mtu; /* 0: unknown */
 	__u16 reserved;
 	__u32 reserved2;
-	__u64 hash;		/* of client, ports and service: see connection.h */
+	__u64 hash; /* of client, ports and service: see connection.h */
 };
 
 enum fragment_place {

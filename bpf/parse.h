@@ -21,14 +21,14 @@
 
 #define GO_ON (-1)
 
-#define IP_FRAGMENT_BITS 0x3fff	/* more fragments, or an offset */
+#define IP_FRAGMENT_BITS 0x3fff /* more fragments, or an offset */
 #define IP_MORE_FRAGMENTS 0x2000
 #define IP_OPTION_END 0
 #define IP_OPTION_NOP 1
 #define IP_OPTION_LOOSE_SOURCE_ROUTE 131
 #define IP_OPTION_STRICT_SOURCE_ROUTE 137
 #define IP_OPTIONS_MAX 40
-#define IPV6_EXTENSIONS_MAX 24	/* headers in a chain; the kernel has no limit of its own */
+#define IPV6_EXTENSIONS_MAX 24 /* headers in a chain; the kernel has no limit of its own */
 #define IPPROTO_MOBILITY 135
 
 struct vlan_header {
@@ -222,9 +222,9 @@ static __always_inline int parse_ipv4(struct xdp_md *ctx, struct packet *packet)
 	packet->l4_offset = packet->l2_length + header_length;
 	packet->fragment = FRAGMENT_NONE;
 	if (ip->frag_off & bpf_htons(IP_FRAGMENT_BITS)) {
-		packet->fragment = ip->frag_off & bpf_htons(IP_FRAGMENT_BITS & ~IP_MORE_FRAGMENTS) ?
-					   FRAGMENT_LATER :
-					   FRAGMENT_FIRST;
+		packet->fragment = ip->frag_off & bpf_htons(IP_FRAGMENT_BITS & ~IP_MORE_FRAGMENTS)
+					   ? FRAGMENT_LATER
+					   : FRAGMENT_FIRST;
 		packet->fragment_id = ip->id;
 		if (packet->fragment == FRAGMENT_LATER)
 			return GO_ON;
@@ -253,8 +253,7 @@ static __always_inline int check_ipv4(struct xdp_md *ctx, struct packet *packet)
  * Walks the extension headers that IPVS looks through. Returns the offset of
  * the transport header, or 0 when there is none for us.
  */
-__noinline int ipv6_extensions(struct xdp_md *ctx, struct packet *packet, __u32 next,
-				      __u32 offset)
+__noinline int ipv6_extensions(struct xdp_md *ctx, struct packet *packet, __u32 next, __u32 offset)
 {
 	if (!packet)
 		return 0;
@@ -265,8 +264,8 @@ __noinline int ipv6_extensions(struct xdp_md *ctx, struct packet *packet, __u32 
 			packet->protocol = next;
 			return offset;
 		}
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS &&
-		    next != IPPROTO_ROUTING && next != IPPROTO_AH && next != IPPROTO_FRAGMENT)
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS && next != IPPROTO_ROUTING &&
+		    next != IPPROTO_AH && next != IPPROTO_FRAGMENT)
 			return 0;
 		if (bpf_xdp_load_bytes(ctx, offset, header, sizeof(header)))
 			return 0;
@@ -305,8 +304,7 @@ static __always_inline int parse_ipv6(struct xdp_md *ctx, struct packet *packet)
 	if ((void *)(ip + 1) > data_end)
 		return pass(COUNTER(pass_malformed));
 	payload = bpf_ntohs(ip->payload_len);
-	if (*(__u8 *)ip >> 4 != 6 ||
-	    packet->l2_length + sizeof(*ip) + payload > data_end - data)
+	if (*(__u8 *)ip >> 4 != 6 || packet->l2_length + sizeof(*ip) + payload > data_end - data)
 		return pass(COUNTER(pass_malformed));
 	packet->family = FAMILY_IPV6;
 	packet->fragment = FRAGMENT_NONE;

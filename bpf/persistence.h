@@ -30,8 +30,8 @@ static __always_inline __u32 scheduler_choose(const struct service *service, __u
 }
 
 struct choice {
-	__u32 real_server;	/* 0: none */
-	__u32 template;		/* 1 + slot index of the template, 0: none */
+	__u32 real_server; /* 0: none */
+	__u32 template;	   /* 1 + slot index of the template, 0: none */
 };
 
 static __always_inline bool is_member(__u32 id, __u32 service_index)

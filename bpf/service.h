@@ -58,9 +58,8 @@ static __always_inline struct service_slot *service_slot_find(const __be32 *addr
 static __always_inline __u32 service_lookup(const struct packet *packet, const bool ipv6)
 {
 	const __u8 kind = ipv6 ? SERVICE_SLOT_IPV6 : SERVICE_SLOT_IPV4;
-	struct service_slot *slot = service_slot_find(packet->destination,
-						      packet->destination_port, packet->protocol,
-						      kind);
+	struct service_slot *slot = service_slot_find(packet->destination, packet->destination_port,
+						      packet->protocol, kind);
 
 	if (!slot && settings.all_ports_services)
 		slot = service_slot_find(packet->destination, 0, packet->protocol, kind);
@@ -83,8 +82,8 @@ __noinline int is_own_address(const struct packet *packet)
 	if (!packet)
 		return 0;
 	return service_slot_find(packet->source, 0, 0,
-				 packet->family == FAMILY_IPV6 ? SERVICE_SLOT_OWN_IPV6 :
-								 SERVICE_SLOT_OWN_IPV4) != NULL;
+				 packet->family == FAMILY_IPV6 ? SERVICE_SLOT_OWN_IPV6
+							       : SERVICE_SLOT_OWN_IPV4) != NULL;
 }
 
 #endif

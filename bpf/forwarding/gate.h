@@ -9,7 +9,6 @@
 
 #include "parse.h"
 
-
 /* As ip_decrease_ttl() of include/net/ip.h: the checksum grows by what the TTL loses. */
 static __always_inline bool count_down(struct xdp_md *ctx, __u32 l2_length, const bool ipv6)
 {

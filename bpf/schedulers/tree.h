@@ -2,104 +2,124 @@
 /*
  * Tournament trees for the schedulers that look at the loads: lc wlc sed nq
  * lblc lblcr fo ovf. A leaf is a real server, an inner node the better of its
- * two children, the root the choice: a SYN reads one node, and a changed
- * count walks one path up (7 comparisons for 100 real servers) in place of a
- * scan of all. Ties go left, to the server added last, which is the first in
- * the kernel's list.
+ * two children, the root the choice: a SYN reads one node, and a changed count
+ * walks one path up (7 comparisons for 100 real servers) in place of a scan of
+ * all. Ties go left, to the server added last, which is the first in the
+ * kernel's list.
  *
- * Nobody locks. Two CPUs that walk at once can leave a stale winner in a
- * shared node; the next walk through it, at the latest that of the connection
- * which was given to the stale winner, mends it.
+ * Every scheduler is a fraction, cost over weight, of which the least wins. Two
+ * are compared by cross multiplication and chosen by a mask, because whether a
+ * server wins is a branch that no processor can predict.
+ *
+ * Nobody locks. Two CPUs that walk at once can leave a stale node; the next
+ * walk over it, at the latest that of the connection which was given to the
+ * stale winner, mends it.
  */
 #ifndef TREE_H
 #define TREE_H
 
 #include "maps.h"
 
-/* As ip_vs_dest_conn_overhead() of include/net/ip_vs.h. */
-static __always_inline __u64 overhead(const struct real_server_load *load)
+#define COST_NEVER 0xffffffffU /* over weight 1: more than any load gives */
+
+/* Cost in the lower half, weight in the upper. */
+static __always_inline __u64 fraction(__u64 cost, __u64 weight)
 {
-	return ((__u64)load->active << 8) + load->inactive;
+	return cost | weight << 32;
 }
 
-/* Whether `right` is chosen before `left`, which stands before it in the kernel's list. */
-static __always_inline bool is_better(__u32 scheduler, const struct real_server_load *right,
-				      const struct real_server_load *left)
+/* As ip_vs_dest_conn_overhead() of include/net/ip_vs.h. */
+static __always_inline __u32 overhead(const struct real_server_load *load)
 {
-	if (!right->weight)
-		return false;
-	if (!left->weight)
-		return true;
+	return (load->active << 8) + load->inactive;
+}
+
+static __always_inline __u64 tree_fraction(__u32 scheduler, const struct real_server_load *load)
+{
+	__u32 weight = load->weight;
+
+	if (!weight)
+		return fraction(COST_NEVER, 1);
 	switch (scheduler) {
 	case SCHEDULER_LC:
-		return overhead(right) < overhead(left);
+		return fraction(overhead(load), 1);
 	case SCHEDULER_SED:
-		return ((__u64)right->active + 1) * left->weight <
-		       ((__u64)left->active + 1) * right->weight;
+		return fraction(load->active + 1, weight);
 	case SCHEDULER_NQ:
-		if (!left->active || !right->active)
-			return left->active && !right->active;
-		return ((__u64)right->active + 1) * left->weight <
-		       ((__u64)left->active + 1) * right->weight;
+		/* An idle one before all others, whatever its weight. */
+		return load->active ? fraction(load->active + 1, weight) : fraction(0, 1);
 	case SCHEDULER_FO:
-		return right->weight > left->weight;
+		return fraction(1, weight);
 	case SCHEDULER_OVF:
-		if (right->active >= right->weight || left->active >= left->weight)
-			return left->active >= left->weight && right->active < right->weight;
-		return right->weight > left->weight;
+		return load->active < weight ? fraction(1, weight) : fraction(COST_NEVER, 1);
 	default:
-		return overhead(right) * left->weight < overhead(left) * right->weight;
+		return fraction(overhead(load), weight);
 	}
 }
 
-/* The better of two real servers by id, 0: none. */
-static __always_inline __u32 tree_winner(__u32 scheduler, __u32 left, __u32 right)
-{
-	struct real_server_load *left_load, *right_load;
+/* A node as two words, so that one mask chooses it. */
+struct tree_words {
+	__u64 fraction;
+	__u64 real_server;
+};
 
-	if (!right)
-		return left;
-	if (!left)
-		return right;
-	left_load = lookup(real_server_loads, left);
-	right_load = lookup(real_server_loads, right);
-	if (!left_load || !right_load)
-		return 0;
-	return is_better(scheduler, right_load, left_load) ? right : left;
+static __always_inline struct tree_words tree_leaf(__u32 scheduler, __u32 id)
+{
+	struct tree_words leaf = { .fraction = fraction(COST_NEVER, 1), .real_server = id };
+	struct real_server_load *load = id ? lookup(real_server_loads, id) : NULL;
+
+	if (load)
+		leaf.fraction = tree_fraction(scheduler, load);
+	return leaf;
+}
+
+/* All ones if the fraction a is less than b by `ties` or more: 1 leaves ties to b, 0 gives them to a. */
+static __always_inline __u64 less_mask(__u64 a, __u64 b, __u64 ties)
+{
+	__s64 difference = (a & 0xffffffff) * (b >> 32) - (b & 0xffffffff) * (a >> 32);
+
+	return (difference - (__s64)(1 - ties)) >> 63;
+}
+
+static __always_inline struct tree_words *siblings_at(__u32 tree, __u32 position)
+{
+	return (struct tree_words *)lookup(tree_nodes, (tree + position) / 2);
 }
 
 /* Walks up from the leaf of a real server whose load has changed. */
 static __always_inline void tree_update(const struct service *service, __u32 id, __u32 leaf)
 {
-	__u32 position = 2 * service->tree_leaves - 1 - leaf;
+	struct tree_words winner = tree_leaf(service->scheduler, id);
+	__u32 tree = service->tree, position = 2 * service->tree_leaves - 1 - leaf;
 
 	for (int level = 0; level < TREE_LEVELS; level++) {
-		__u32 *left, *right, *node, winner;
+		struct tree_words *siblings = siblings_at(tree, position);
+		__u64 right = position & 1, mask;
 
+		if (!siblings)
+			return;
+		siblings[right] = winner;
 		if (position <= 1)
-			break;
-		left = lookup(tree_nodes, service->tree + (position & ~1U));
-		right = lookup(tree_nodes, service->tree + (position | 1));
+			return;
+		mask = less_mask(winner.fraction, siblings[right ^ 1].fraction, right);
+		winner.fraction = (winner.fraction & mask) | (siblings[right ^ 1].fraction & ~mask);
+		winner.real_server = (winner.real_server & mask) |
+				     (siblings[right ^ 1].real_server & ~mask);
 		position >>= 1;
-		node = lookup(tree_nodes, service->tree + position);
-		if (!left || !right || !node)
-			break;
-		winner = tree_winner(service->scheduler, *left, *right);
-		if (winner == *node && winner != id)
-			break;
-		*node = winner;
 	}
 }
 
 static __always_inline __u32 tree_choose(const struct service *service)
 {
-	__u32 *root = lookup(tree_nodes, service->tree + 1);
+	struct tree_words *root = siblings_at(service->tree, 1);
 	struct real_server_load *load;
+	__u32 id;
 
-	if (!service->tree_leaves || !root)
+	if (!service->tree_leaves || !root || (__u32)root[1].fraction == COST_NEVER)
 		return 0;
-	load = lookup(real_server_loads, *root);
-	return load && load->weight ? *root : 0;
+	id = root[1].real_server;
+	load = lookup(real_server_loads, id);
+	return load && load->weight ? id : 0;
 }
 
 /* lblc's other server that has room: 2 * active < weight. */

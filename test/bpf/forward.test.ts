@@ -231,11 +231,13 @@ describe("random bytes", { skip: cannotRun }, () => {
 });
 
 describe("forwarding", { skip: cannotRun }, () => {
-  it("redirects when the real server lies behind another interface", () => {
+  it("drops, with a reason, what would leave by an interface that is not known", () => {
     const program = openProgram();
-    program.service({ realServers: [{ address: "192.168.200.102", ifindex: 77 }] });
-    // No port 77 is in the device map, so the redirect itself is refused: what the redirect's fallback action is.
+    const { realServers } = program.service({ realServers: [{ address: "192.168.200.102", ifindex: 77 }] });
+    // No port 77 is in the device map, so the redirect is refused, and counted as what it is.
     assert.equal(program.run(frame()).verdict, "DROP");
+    assert.equal(program.counters().drop_unresolved, 1n);
+    assert.equal(program.packets(realServers[0] ?? 0), 0n);
   });
 
   it("leaves with the VLAN tag of the outgoing interface", () => {

@@ -124,10 +124,10 @@ export class Program {
     this.#nextTree += 2 * leaves;
     const ring = this.#nextRing;
     this.#nextRing += ids.length;
-    const nodes = new Uint32Array(2 * leaves);
+    const tournament = new Uint32Array(leaves);
     spec.realServers.forEach((realServer, added) => {
       const index = ids[added] ?? 0;
-      nodes[2 * leaves - 1 - added] = index;
+      tournament[leaves - 1 - added] = index;
       this.maps.loads.write(index, { active: 0, inactive: 0, persistent: 0, weight: realServer.weight ?? 1 });
       this.maps.realServers.write(index, {
         next_hop_mac: macBytes(realServer.mac ?? `02:00:00:00:01:${(added + 1).toString(16).padStart(2, "0")}`),
@@ -152,7 +152,7 @@ export class Program {
     const members = ids.filter((_, i) => (spec.realServers[i]?.weight ?? 1) > 0).reverse();
     this.maps.ringMembers.write(ring, Uint32Array.from(members));
     this.maps.ringSegments.write(id - 1, { end: members.length, first: ring, length: members.length });
-    this.maps.treeNodes.write(tree, nodes);
+    this.maps.treeLeaves.write(tree / 2, tournament);
     const netmask = spec.persistence === undefined ? [0, 0, 0, 0] : words(spec.persistence.netmask);
     this.maps.services.write(id, {
       address: words(address),
@@ -178,7 +178,7 @@ export class Program {
       ring_cursor: 0n,
       ring_origin: 0,
     });
-    if (chosen !== "rr") this.control.buildTree(id);
+    if (chosen !== "rr") this.control.buildTree(id, this.maps.services.read(id));
     if (port === 0) this.maps.settings.write(0, { ...this.maps.settings.read(0), all_ports_services: 1 });
     this.control.putService({
       address: words(address),
@@ -214,7 +214,7 @@ export class Program {
 
   setWeight(realServer: number, weight: number, service?: number): void {
     this.maps.loads.write(realServer, { ...this.load(realServer), weight });
-    if (service !== undefined) this.control.buildTree(service);
+    if (service !== undefined) this.control.buildTree(service, this.maps.services.read(service));
   }
 
   setFlags(realServer: number, flags: number): void {

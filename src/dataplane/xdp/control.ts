@@ -2,9 +2,14 @@
 import { getSystemErrorName } from "node:util";
 import type { Native, ProgramHandle } from "../../native.ts";
 import { controlOperation, controlRequest } from "./layout.generated.ts";
-import type { ServiceSlot } from "./layout.generated.ts";
+import type { Service, ServiceSlot } from "./layout.generated.ts";
 
 const noSlot: ServiceSlot = { address: [0, 0, 0, 0], port: 0, protocol: 0, kind: 0, service: 0 };
+
+/** The part of a service's record that says where its tree lies; `scheduler` is one of the generated enum. */
+export type Tree = Pick<Service, "tree" | "tree_leaves" | "scheduler">;
+
+const noTree: Tree = { tree: 0, tree_leaves: 0, scheduler: 0 };
 
 /** Each call runs the control program once and throws if it refuses. */
 export class Control {
@@ -28,12 +33,12 @@ export class Control {
 
   /** Removing one that is not there is no error. */
   deleteService(slot: ServiceSlot): void {
-    this.#run("CONTROL_DELETE_SERVICE", 0, slot, "ENOENT");
+    this.#run("CONTROL_DELETE_SERVICE", 0, slot, noTree, "ENOENT");
   }
 
-  /** After leaves or weights have changed: `service` is an id. */
-  buildTree(service: number): void {
-    this.#run("CONTROL_BUILD_TREE", service, noSlot);
+  /** After leaves or weights have changed: fills the nodes of a tree; `service` is an id. */
+  buildTree(service: number, tree: Tree): void {
+    this.#run("CONTROL_BUILD_TREE", service, noSlot, tree);
   }
 
   /** One whole pass over the connection table. */
@@ -41,8 +46,14 @@ export class Control {
     this.#run("CONTROL_SWEEP", 0, noSlot);
   }
 
-  #run(operation: keyof typeof controlOperation, index: number, slot: ServiceSlot, expected?: string): void {
-    const request = controlRequest.encode({ operation: controlOperation[operation], index, slot, result: 0 });
+  #run(
+    operation: keyof typeof controlOperation,
+    index: number,
+    slot: ServiceSlot,
+    tree: Tree = noTree,
+    expected?: string,
+  ): void {
+    const request = controlRequest.encode({ operation: controlOperation[operation], index, slot, ...tree, result: 0 });
     const { data } = this.#native.programTestRun(this.#program, request, 1, 0);
     const { result } = controlRequest.decode(data);
     if (result === 0) return;

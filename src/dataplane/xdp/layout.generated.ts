@@ -423,6 +423,75 @@ export const ringSegment = {
   },
 } as const satisfies Codec<RingSegment>;
 
+/** `struct tree_node`, 16 bytes. */
+export interface TreeNode {
+  readonly cost: number;
+  readonly weight: number;
+  readonly real_server: number;
+}
+
+export const treeNode = {
+  size: 16,
+  fields: {
+    cost: { offset: 0, size: 4 },
+    weight: { offset: 4, size: 4 },
+    real_server: { offset: 8, size: 4 },
+    reserved: { offset: 12, size: 4 },
+  },
+  read(view: DataView, at: number): TreeNode {
+    return {
+      cost: view.getUint32(at, true),
+      weight: view.getUint32(at + 4, true),
+      real_server: view.getUint32(at + 8, true),
+    };
+  },
+  write(view: DataView, at: number, value: TreeNode): void {
+    view.setUint32(at, value.cost, true);
+    view.setUint32(at + 4, value.weight, true);
+    view.setUint32(at + 8, value.real_server, true);
+    clear(view, at + 12, 4);
+  },
+  decode(bytes: Uint8Array, at = 0): TreeNode {
+    return treeNode.read(viewOf(bytes), at);
+  },
+  encode(value: TreeNode): Uint8Array {
+    const bytes = new Uint8Array(16);
+    treeNode.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<TreeNode>;
+
+/** `struct tree_siblings`, 32 bytes. */
+export interface TreeSiblings {
+  readonly node: readonly TreeNode[];
+}
+
+export const treeSiblings = {
+  size: 32,
+  fields: {
+    node: { offset: 0, size: 32 },
+  },
+  read(view: DataView, at: number): TreeSiblings {
+    return {
+      node: [treeNode.read(view, at), treeNode.read(view, at + 16)],
+    };
+  },
+  write(view: DataView, at: number, value: TreeSiblings): void {
+    checkLength(value.node, 2);
+    value.node.forEach((item, i) => {
+      treeNode.write(view, at + i * 16, item);
+    });
+  },
+  decode(bytes: Uint8Array, at = 0): TreeSiblings {
+    return treeSiblings.read(viewOf(bytes), at);
+  },
+  encode(value: TreeSiblings): Uint8Array {
+    const bytes = new Uint8Array(32);
+    treeSiblings.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<TreeSiblings>;
+
 /** `struct real_server`, 64 bytes. */
 export interface RealServer {
   readonly next_hop_mac: Uint8Array;
@@ -1069,6 +1138,9 @@ export interface ControlRequest {
   readonly index: number;
   readonly slot: ServiceSlot;
   readonly result: number;
+  readonly tree: number;
+  readonly tree_leaves: number;
+  readonly scheduler: number;
 }
 
 export const controlRequest = {
@@ -1078,7 +1150,10 @@ export const controlRequest = {
     index: { offset: 4, size: 4 },
     slot: { offset: 8, size: 32 },
     result: { offset: 40, size: 4 },
-    reserved: { offset: 44, size: 20 },
+    tree: { offset: 44, size: 4 },
+    tree_leaves: { offset: 48, size: 4 },
+    scheduler: { offset: 52, size: 4 },
+    reserved: { offset: 56, size: 8 },
   },
   read(view: DataView, at: number): ControlRequest {
     return {
@@ -1086,6 +1161,9 @@ export const controlRequest = {
       index: view.getUint32(at + 4, true),
       slot: serviceSlot.read(view, at + 8),
       result: view.getInt32(at + 40, true),
+      tree: view.getUint32(at + 44, true),
+      tree_leaves: view.getUint32(at + 48, true),
+      scheduler: view.getUint32(at + 52, true),
     };
   },
   write(view: DataView, at: number, value: ControlRequest): void {
@@ -1093,7 +1171,10 @@ export const controlRequest = {
     view.setUint32(at + 4, value.index, true);
     serviceSlot.write(view, at + 8, value.slot);
     view.setInt32(at + 40, value.result, true);
-    clear(view, at + 44, 20);
+    view.setUint32(at + 44, value.tree, true);
+    view.setUint32(at + 48, value.tree_leaves, true);
+    view.setUint32(at + 52, value.scheduler, true);
+    clear(view, at + 56, 8);
   },
   decode(bytes: Uint8Array, at = 0): ControlRequest {
     return controlRequest.read(viewOf(bytes), at);
@@ -1112,6 +1193,8 @@ export const layout = {
   service,
   service_state: serviceState,
   ring_segment: ringSegment,
+  tree_node: treeNode,
+  tree_siblings: treeSiblings,
   real_server: realServer,
   real_server_load: realServerLoad,
   real_server_counters: realServerCounters,

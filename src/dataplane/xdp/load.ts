@@ -24,6 +24,7 @@ export const pinnedMaps = {
   real_server_loads: "real_server_loads",
   ring_segments: "ring_segments",
   ring_members: "ring_members",
+  tree_leaves: "tree_leaves",
   tree_nodes: "tree_nodes",
   fragments: "fragments",
   packet_counters: "packet_counters",
@@ -220,7 +221,10 @@ function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): v
   native.objectSetMaxEntries(object, "client_prefixes", slots);
   native.objectSetMaxEntries(object, "ring_segments", defaultRingSegments);
   native.objectSetMaxEntries(object, "ring_members", options.ringMembers ?? defaultRingMembers);
-  native.objectSetMaxEntries(object, "tree_nodes", options.treeNodes ?? defaultTreeNodes);
+  // Two nodes a leaf, and siblings share an entry.
+  const leafPlaces = (options.treeNodes ?? defaultTreeNodes) / 2;
+  native.objectSetMaxEntries(object, "tree_leaves", leafPlaces);
+  native.objectSetMaxEntries(object, "tree_nodes", leafPlaces);
 
   const initial = native.objectInitialValue(object, ".data.settings");
   const secret = new BigUint64Array(new Uint8Array(randomBytes(32)).buffer);

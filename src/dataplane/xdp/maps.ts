@@ -160,7 +160,7 @@ export interface DirectorMaps {
   readonly packetCounters: PerCpuArray<PacketCounters>;
   readonly ringSegments: ArrayMap<RingSegment>;
   readonly ringMembers: WordMap;
-  readonly treeNodes: WordMap;
+  readonly treeLeaves: WordMap;
   readonly redirectPorts: MapHandle;
   /** The connection table's words, two for each slot: the lower half first, where numbers are little endian. */
   readonly connectionWords: Uint32Array;
@@ -193,7 +193,7 @@ export function openMaps(native: Native, bpffs: string, writable: boolean): Dire
       packetCounters: new PerCpuArray(native, open("packet_counters"), layout.packetCounters),
       ringSegments: new ArrayMap(native, open("ring_segments"), layout.ringSegment),
       ringMembers: new WordMap(native, open("ring_members")),
-      treeNodes: new WordMap(native, open("tree_nodes")),
+      treeLeaves: new WordMap(native, open("tree_leaves")),
       redirectPorts: open("redirect_ports"),
       connectionWords: new Uint32Array(native.mapMemory(open("connections"), false)),
       connectionDetails: new MappedArray(native, open("connection_details"), layout.connectionDetail, false),

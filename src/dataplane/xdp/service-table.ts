@@ -29,7 +29,7 @@ import type { Member, Ring, RingOrigin, RingScheduler } from "./rings.ts";
 import { readCounters } from "./statistics.ts";
 import { readServices, readSlots, toVirtualService } from "./stored.ts";
 import type { StoredRealServer } from "./stored.ts";
-import { leafNode, leavesFor, provisionalTree } from "./trees.ts";
+import { leafOf, leavesFor, nodesOf } from "./trees.ts";
 import { activeSchedulers } from "./capabilities.ts";
 
 const { REAL_SERVER_AVAILABLE, REAL_SERVER_LOCAL, REAL_SERVER_OVERLOADED, REAL_SERVER_RESOLVED } =
@@ -172,7 +172,7 @@ export class ServiceTable {
         regions.flatMap(({ members, spread }) => [members, spread]),
       ),
       treeNodes: new RegionAllocator(
-        maps.treeNodes.entries,
+        nodesOf(maps.treeLeaves.entries),
         regions.map(({ tree }) => tree),
       ),
     };
@@ -231,7 +231,7 @@ export class ServiceTable {
         })
       );
     }
-    const leaves = maps.treeNodes.read(record.tree + record.tree_leaves, record.tree_leaves);
+    const leaves = maps.treeLeaves.read(record.tree / 2, record.tree_leaves);
     const placed = [...service.members.values()].every((real) => real.record.leaf < record.tree_leaves);
     return placed && sameWords(leaves, leavesOf(service, record.tree_leaves));
   }
@@ -446,11 +446,11 @@ export class ServiceTable {
       ...(tree === undefined ? noTree : this.#writeTree(service, tree)),
     };
     this.#writeRecord(service, { ...service.record, ...fields });
-    if (tree !== undefined) control.buildTree(service.id);
+    if (tree !== undefined) control.buildTree(service.id, service.record);
 
     for (const real of silenced) this.#loads[real.id * loadWords + weightWord] = 0;
     for (const real of departed) this.#writeDeparture(real);
-    if (tree !== undefined && silenced.length + departed.length > 0) control.buildTree(service.id);
+    if (tree !== undefined && silenced.length + departed.length > 0) control.buildTree(service.id, service.record);
     if (!service.slotted) {
       if (service.identity.port === 0) this.#setAllPorts(true);
       control.putService(slotOf(service));
@@ -510,7 +510,7 @@ export class ServiceTable {
       ["ringMembers", table?.length ?? 0],
       ["ringMembers", ring?.members.length ?? 0],
       ["segments", ring?.segments.length ?? 0],
-      ["treeNodes", tree?.fresh === true ? 2 * tree.leaves : 0],
+      ["treeNodes", tree?.fresh === true ? nodesOf(tree.leaves) : 0],
     ]);
     return {
       spread: table === undefined ? undefined : { table, region: spreadRegion },
@@ -545,15 +545,15 @@ export class ServiceTable {
     };
   }
 
+  /** A fresh tree is whole before packets meet it; what they change meanwhile the caller's second building takes in. */
   #writeTree(service: Service, { leaves, fresh, region }: NonNullable<Structures["tree"]>): Partial<layout.Service> {
-    const { treeNodes } = this.#deps.maps;
-    if (!fresh) {
-      treeNodes.write(service.record.tree + leaves, leavesOf(service, leaves));
-      return {};
-    }
-    const scheduled = spreadMembers(service).map(({ id, record }) => ({ id, order: record.leaf }));
-    treeNodes.write(region.offset, provisionalTree(leaves, scheduled));
-    return { tree: region.offset, tree_leaves: leaves };
+    const { control, maps } = this.#deps;
+    const tree = fresh ? region.offset : service.record.tree;
+    maps.treeLeaves.write(tree / 2, leavesOf(service, leaves));
+    if (!fresh) return {};
+    const { scheduler } = attributesOf(service);
+    control.buildTree(service.id, { tree, tree_leaves: leaves, scheduler });
+    return { tree, tree_leaves: leaves };
   }
 
   /** All or none. What was released a moment ago is waited for when there is no other room. */
@@ -756,7 +756,7 @@ function ringScheduler({ wanted }: Service): RingScheduler | undefined {
 function leavesOf(service: Service, leaves: number): Uint32Array {
   const words = new Uint32Array(leaves);
   for (const { id, weight, record } of service.members.values()) {
-    if (weight > 0 && record.leaf < leaves) words[leafNode(leaves, record.leaf) - leaves] = id;
+    if (weight > 0 && record.leaf < leaves) words[leafOf(leaves, record.leaf)] = id;
   }
   return words;
 }
