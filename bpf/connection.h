@@ -3,8 +3,8 @@
  * Stage 3: the connection table. Lines of eight one-word slots, each line a
  * cache line; a connection lies in the line that its hash names or in that
  * line's neighbour. A packet of a live connection touches one line. The word
- * holds a tag of the hash in place of the key; the whole tuple lies in
- * connection_details, which only opening, closing and listing touch.
+ * holds a tag of the hash in place of the key; the whole tuple lies beside it,
+ * in a line that only opening and listing touch.
  *
  * No locks. A slot is claimed, changed and freed by compare-and-swap of its
  * word, and whoever has swapped a word accounts for the difference.
@@ -199,8 +199,8 @@ __noinline int change_load(__u32 id, int active, int inactive)
 /* Who has just freed a slot accounts for what was in it. */
 static __always_inline void account_close(__u32 index, __u64 word)
 {
-	struct connection_detail *detail = lookup(connection_details, index), *template;
 	__u32 id = word_real_server(word), state = word_state(word);
+	struct connection_extra *extra, *template;
 
 	if (state == STATE_TEMPLATE) {
 		struct real_server_load *load = lookup(real_server_loads, id);
@@ -210,12 +210,14 @@ static __always_inline void account_close(__u32 index, __u64 word)
 		return;
 	}
 	change_load(id, state == STATE_ESTABLISHED ? -1 : 0, state == STATE_ESTABLISHED ? 0 : -1);
-	if (detail && detail->link) {
-		template = lookup(connection_details, detail->link - 1);
-		detail->link = 0;
-		if (template)
-			__sync_fetch_and_add(&template->link, -1);
-	}
+	/* A cold line that nobody has written where there is no persistence. */
+	extra = settings.templates ? lookup(connection_extras, index) : NULL;
+	if (!extra || !extra->link)
+		return;
+	template = lookup(connection_extras, extra->link - 1);
+	extra->link = 0;
+	if (template)
+		__sync_fetch_and_add(&template->link, -1);
 }
 
 static __always_inline __u64 *slot_at(__u32 index)
@@ -413,23 +415,23 @@ static __always_inline int claim_slot(__u64 hash, __u64 word, __u32 tick)
 
 static __always_inline void write_detail(__u32 index, const struct packet *packet,
 					 const __be32 *client, __be16 client_port,
-					 __be16 virtual_port, __u32 link)
+					 __be16 virtual_port)
 {
-	struct connection_detail *detail = lookup(connection_details, index);
+	struct connection_line *line = lookup(connections, index / SLOTS_PER_LINE);
+	struct connection_extra *extra;
+	struct connection_detail *detail;
 
-	if (!detail)
+	if (!line)
 		return;
+	detail = &line->detail[index % SLOTS_PER_LINE];
 	detail->client = client[3];
 	detail->client_port = client_port;
 	detail->virtual_port = virtual_port;
-	detail->link = link;
-	detail->used = sweep.tick;
 	if (packet->family == FAMILY_IPV6) {
-		struct client_prefix *prefix = lookup(client_prefixes, index);
-
-		if (prefix)
+		extra = lookup(connection_extras, index);
+		if (extra)
 			for (int i = 0; i < 3; i++)
-				prefix->address[i] = client[i];
+				extra->client[i] = client[i];
 	}
 }
 
@@ -441,7 +443,7 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 					   __u32 template, bool tree)
 {
 	__u32 tick = sweep.tick;
-	struct connection_detail *parent;
+	struct connection_extra *parent, *extra;
 	struct real_server_load *load;
 	int claimed;
 
@@ -449,18 +451,20 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 		claim_slot(packet->hash, make_word(hash_tag(packet->hash), id, state, tick), tick);
 	if (claimed <= 0)
 		return claimed;
-	parent = template ? lookup(connection_details, template - 1) : NULL;
-	if (parent)
+	parent = template ? lookup(connection_extras, template - 1) : NULL;
+	extra = parent ? lookup(connection_extras, claimed - 1) : NULL;
+	if (extra) {
 		__sync_fetch_and_add(&parent->link, 1);
+		extra->link = template;
+	}
 	load = lookup(real_server_loads, id);
 	if (load)
 		__sync_fetch_and_add(&load->inactive, 1);
 	if (tree)
 		load_changed(id);
 	count_connection(id);
-	/* Last, for it is a cold line, and every atomic above would wait for these stores. */
 	write_detail(claimed - 1, packet, packet->source, packet->source_port,
-		     packet->destination_port, template);
+		     packet->destination_port);
 	return claimed;
 }
 
@@ -469,31 +473,25 @@ static __always_inline int template_open(const struct packet *packet, __u64 hash
 					 const __be32 *network, __be16 port, __u32 id)
 {
 	__u32 tick = sweep.tick;
+	struct connection_extra *extra;
 	struct real_server_load *load;
 	int claimed;
 
 	claimed = claim_slot(hash, make_word(hash_tag(hash), id, STATE_TEMPLATE, tick), tick);
 	if (claimed <= 0)
 		return claimed;
-	write_detail(claimed - 1, packet, network, 0, port, 0);
+	write_detail(claimed - 1, packet, network, 0, port);
+	extra = lookup(connection_extras, claimed - 1);
+	if (extra) {
+		extra->link = 0;
+		extra->used = tick;
+	}
+	if (!settings.templates)
+		settings.templates = 1;
 	load = lookup(real_server_loads, id);
 	if (load)
 		__sync_fetch_and_add(&load->persistent, 1);
 	return claimed;
-}
-
-/*
- * Opening will write here. The line is cold; fetched together with the slot's
- * own line the two cost one wait.
- */
-static __always_inline void connection_prefetch(__u64 hash)
-{
-	__u32 line_index = hash_line(hash);
-	volatile struct connection_detail *detail =
-		lookup(connection_details, line_index * SLOTS_PER_LINE);
-
-	if (detail)
-		(void)detail->used;
 }
 
 static __always_inline bool line_is_full(__u32 line_index)

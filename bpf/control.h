@@ -129,10 +129,12 @@ __noinline int build_tree(__u32 index, __u32 tree, __u32 leaves, __u32 scheduler
 	struct service_state *state = lookup(service_states, index);
 	struct tree_build build = { .tree = tree, .leaves = leaves, .scheduler = scheduler };
 
-	if (!state || !leaves || tree & 1)
+	if (!state || tree & 1)
 		return -EINVAL;
-	bpf_loop(leaves, build_leaf, &build, 0);
-	bpf_loop(leaves - 1, build_node, &build, 0);
+	if (leaves) {
+		bpf_loop(leaves, build_leaf, &build, 0);
+		bpf_loop(leaves - 1, build_node, &build, 0);
+	}
 	state->light = build.light;
 	return 0;
 }

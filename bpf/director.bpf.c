@@ -71,8 +71,6 @@ static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, con
 
 	ports = (__u32)packet->source_port << 16 | packet->destination_port;
 	packet->hash = connection_hash(packet->source, ports, packet->service, ipv6);
-	if (packet->protocol != IPPROTO_TCP || packet->flags & TCP_SYN)
-		connection_prefetch(packet->hash);
 	if (connection_lookup(packet->hash, &connection)) {
 		id = word_real_server(connection.word);
 		real_server = lookup(real_servers, id);

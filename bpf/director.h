@@ -226,23 +226,25 @@ struct real_server_counters {
 #define SLOT_REAL_SERVER_MASK 0xffffULL
 #define TAG_DISPLACED 1ULL
 
-struct connection_line {
-	__u64 slot[SLOTS_PER_LINE];
-};
-
-/* The cold half, same index as the slot: only opening, closing and listing touch it. */
+/* Who a connection belongs to; only opening and listing touch it. */
 struct connection_detail {
 	__be32 client;	    /* IPv6: the last 32 bits; of a template: the client's network */
 	__be16 client_port; /* 0: template */
 	__be16 virtual_port;
-	__u32 link; /* 1 + slot index of the template it came by, 0: none; of a
-				 * template: how many connections came by it */
-	__u32 used; /* tick: of a connection its opening, of a template its last use */
 };
 
-/* The rest of an IPv6 client's address, same index. */
-struct client_prefix {
-	__be32 address[3];
+/* Slots and details lie side by side, so that opening meets one page and two adjacent lines. */
+struct connection_line {
+	__u64 slot[SLOTS_PER_LINE];
+	struct connection_detail detail[SLOTS_PER_LINE];
+};
+
+/* Of persistence and of IPv6 only; indexed by slot: line * SLOTS_PER_LINE + place. */
+struct connection_extra {
+	__u32 link;	  /* 1 + slot index of the template it came by, 0: none; of a template:
+			    * how many connections came by it */
+	__u32 used;	  /* tick of a template's last use */
+	__be32 client[3]; /* first 96 bits of an IPv6 client or network */
 	__u32 reserved;
 };
 
@@ -301,8 +303,9 @@ struct settings {
 	__u32 timeout[STATE_COUNT]; /* seconds, by enum connection_state */
 	__u32 all_ports_services;   /* some service has port 0 */
 	__u32 icmp_per_second;	    /* rate limit of ICMP errors, per CPU; 0: none are sent */
-	__u64 own_addresses;	    /* filter over IPv4 own addresses, written by control() */
-	__u32 reserved[2];
+	__u32 templates; /* a persistence template was made at some time; written by packets */
+	__u32 reserved;
+	__u64 own_addresses; /* filter over IPv4 own addresses, written by control() */
 };
 
 /* The clock and the sweep; written by the timer only. Lies in `.data.sweep`. */
@@ -346,8 +349,8 @@ _Static_assert(sizeof(struct service_state) == 64, "service_state");
 _Static_assert(sizeof(struct real_server) == 64, "real_server");
 _Static_assert(sizeof(struct real_server_load) == 16, "real_server_load");
 _Static_assert(sizeof(struct tree_siblings) == 32, "tree_siblings");
-_Static_assert(sizeof(struct connection_line) == 64, "connection_line");
-_Static_assert(sizeof(struct connection_detail) == 16, "connection_detail");
+_Static_assert(sizeof(struct connection_line) == 128, "connection_line");
+_Static_assert(sizeof(struct connection_extra) == 24, "connection_extra");
 _Static_assert(sizeof(struct packet_counters) == 256, "packet_counters");
 _Static_assert(sizeof(struct control_request) == 64, "control_request");
 

@@ -19,19 +19,19 @@
 /* A template lives while connections that came by it do, and its time after its last use. */
 __noinline int template_expired(__u32 index, __u32 id, __u32 tick)
 {
-	struct connection_detail *detail = lookup(connection_details, index);
+	struct connection_extra *extra = lookup(connection_extras, index);
 	struct real_server *real_server = lookup(real_servers, id);
 	struct service *service;
 
-	if (!detail || !real_server)
+	if (!extra || !real_server)
 		return 0;
 	service = lookup(services, real_server->service);
 	if (!service)
 		return 0;
-	if (detail->link)
+	if (extra->link)
 		return 0;
 	return !(real_server->flags & REAL_SERVER_AVAILABLE) ||
-	       tick - detail->used > service->persistence_timeout;
+	       tick - extra->used > service->persistence_timeout;
 }
 
 static __always_inline void sweep_slot(__u32 index, __u64 word, __u32 tick)

@@ -55,17 +55,8 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 2 * SLOTS_PER_LINE);
 	__type(key, __u32);
-	__type(value, struct connection_detail);
-} connection_details SEC(".maps");
-
-/* Set before load: as connection_details. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 2 * SLOTS_PER_LINE);
-	__type(key, __u32);
-	__type(value, struct client_prefix);
-} client_prefixes SEC(".maps");
+	__type(value, struct connection_extra);
+} connection_extras SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -60,11 +60,11 @@ __noinline int persistent_choose(const struct packet *packet, struct choice *cho
 	hash = connection_hash(network, 0, packet->service | TEMPLATE_OF, true);
 	if (connection_lookup(hash, &found)) {
 		__u32 id = word_real_server(found.word);
-		struct connection_detail *detail = lookup(connection_details, found.index);
+		struct connection_extra *extra = lookup(connection_extras, found.index);
 
 		if (word_state(found.word) == STATE_TEMPLATE && is_member(id, packet->service)) {
-			if (detail)
-				detail->used = sweep.tick;
+			if (extra)
+				extra->used = sweep.tick;
 			choice->real_server = id;
 			choice->template = found.index + 1;
 			return 0;

@@ -31,7 +31,7 @@ export function addDaemonOptions(command: Command): Command {
       "attach here; repeatable (default: where the configured addresses are and are routed)",
       (name: string, before: readonly string[] = []) => [...before, name],
     )
-    .option("--table-size <slots>", "slots of a new connection table, a power of two (default: 2097152)", tableSlots);
+    .option("--table-size <slots>", "slots of a new connection table, a power of two (default: 4194304)", tableSlots);
 }
 
 /** What was given with `command`; for the rest `before`, what a daemon was started with; else the defaults. */

@@ -6,7 +6,7 @@ import { after } from "node:test";
 import { Control } from "../../src/dataplane/xdp/control.ts";
 import {
   addressFamily,
-  connectionDetail,
+  connectionExtra,
   connectionState,
   forwardingMethod,
   realServerFlag,
@@ -226,7 +226,8 @@ export class Program {
     const tick = this.maps.sweep.read(0).tick;
     const names = Object.keys(connectionState);
     const found: Slot[] = [];
-    words.forEach((word, index) => {
+    this.#indices().forEach((at, index) => {
+      const word = words[at] ?? 0n;
       if (word === 0n) return;
       found.push({
         index,
@@ -251,34 +252,34 @@ export class Program {
   /** Makes every connection so many seconds older. */
   age(seconds: number): void {
     const words = this.#words();
-    words.forEach((word, index) => {
+    this.#indices().forEach((at) => {
+      const word = words[at] ?? 0n;
       if (word === 0n) return;
       const tick = (Number(word & 0xfffn) - seconds) & 0xfff;
-      words[index] = (word & ~0xfffn) | BigInt(tick);
+      words[at] = (word & ~0xfffn) | BigInt(tick);
     });
-    for (const { index } of this.slots()) {
-      const detail = this.maps.connectionDetails.read(index);
-      this.#details().setUint32(
-        index * connectionDetail.size + connectionDetail.fields.used.offset,
-        detail.used - seconds,
-        true,
-      );
+    const extras = new DataView(this.#memory("connection_extras"));
+    for (const { index, state } of this.slots()) {
+      if (state !== "TEMPLATE") continue;
+      const at = index * connectionExtra.size + connectionExtra.fields.used.offset;
+      extras.setUint32(at, extras.getUint32(at, true) - seconds, true);
     }
   }
 
   lines(): number {
-    return this.maps.connectionWords.length / 2 / SLOTS_PER_LINE;
+    return this.maps.connections.size / SLOTS_PER_LINE;
   }
 
   #words(): BigUint64Array {
     return new BigUint64Array(this.#memory("connections"));
   }
 
-  #details(): DataView {
-    return new DataView(this.#memory("connection_details"));
+  /** Of every slot its word in the table's memory, by index. */
+  #indices(): number[] {
+    return Array.from({ length: this.maps.connections.size }, (_, index) => this.maps.connections.wordAt(index) / 2);
   }
 
-  #memory(name: "connections" | "connection_details"): ArrayBuffer {
+  #memory(name: "connections" | "connection_extras"): ArrayBuffer {
     const handle = this.#native.mapOpenPinned(mapPath(this.#bpffs, name));
     try {
       return this.#native.mapMemory(handle, true);

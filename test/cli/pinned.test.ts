@@ -4,7 +4,13 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { mapPath } from "../../src/dataplane/xdp/load.ts";
-import { connectionDetail, connectionState } from "../../src/dataplane/xdp/layout.generated.ts";
+import {
+  connectionDetail,
+  connectionExtra,
+  connectionLine,
+  connectionState,
+  SLOTS_PER_LINE,
+} from "../../src/dataplane/xdp/layout.generated.ts";
 import { openMaps } from "../../src/dataplane/xdp/maps.ts";
 import type { Network } from "../../src/dataplane/xdp/network.ts";
 import { openXdpDataPlane } from "../../src/dataplane/xdp/xdp-data-plane.ts";
@@ -64,24 +70,31 @@ function fillTable(): void {
   let id = 0;
   while (maps.realServers.read(id).address[3] === 0 || maps.realServers.read(id).family !== 4) id++;
   const tick = BigInt(maps.sweep.read(0).tick);
-  const handles = (["connections", "connection_details"] as const).map((name) =>
+  const handles = (["connections", "connection_extras"] as const).map((name) =>
     native.mapOpenPinned(mapPath(bpffs, name)),
   );
-  const [words, details] = handles.map((handle) => native.mapMemory(handle, true));
-  assert.ok(words && details);
-  const slots = new BigUint64Array(words);
-  const view = new DataView(details);
+  const [table, extras] = handles.map((handle) => native.mapMemory(handle, true));
+  assert.ok(table && extras);
+  const slots = new BigUint64Array(table);
+  const view = new DataView(table);
+  const { client, client_port, virtual_port } = connectionDetail.fields;
+  const { detail } = connectionLine.fields;
   for (let index = 0; index < established + templates; index++) {
     const slot = 2 * index;
     const template = index >= established;
     const state = template ? connectionState.STATE_TEMPLATE : connectionState.STATE_ESTABLISHED;
-    const at = slot * connectionDetail.size;
-    const { client, client_port, virtual_port, used } = connectionDetail.fields;
+    const place = slot % SLOTS_PER_LINE;
+    const at = ((slot - place) / SLOTS_PER_LINE) * connectionLine.size + detail.offset + place * connectionDetail.size;
     view.setUint32(at + client.offset, 0x0a000000 + index);
     view.setUint16(at + client_port.offset, template ? 0 : 40000);
     view.setUint16(at + virtual_port.offset, 80);
-    view.setUint32(at + used.offset, Number(tick), true);
-    slots[slot] = (BigInt(index + 1) << 34n) | (BigInt(id) << 17n) | (BigInt(state) << 12n) | (tick & 0xfffn);
+    new DataView(extras).setUint32(
+      slot * connectionExtra.size + connectionExtra.fields.used.offset,
+      Number(tick),
+      true,
+    );
+    const word = (BigInt(index + 1) << 34n) | (BigInt(id) << 17n) | (BigInt(state) << 12n) | (tick & 0xfffn);
+    slots[maps.connections.wordAt(slot) / 2] = word;
   }
   for (const handle of handles) native.mapClose(handle);
   maps.close();

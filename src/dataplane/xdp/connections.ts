@@ -33,24 +33,25 @@ export function* listConnections(
   const realServers = wantedRealServers(stored, filter);
   if (realServers.size === 0) return;
   const isClient = filter.client === undefined ? undefined : clientFilter(filter.client);
-  const words = maps.connectionWords;
+  const { connections: table } = maps;
   const settings = maps.settings.read(0);
   const now = maps.sweep.read(0).tick;
-  for (let index = 0; index < words.length / 2; index++) {
-    const low = words[2 * index] as number; // within words.length
+  for (let index = 0; index < table.size; index++) {
+    const at = table.wordAt(index);
+    const low = table.words[at] as number; // within table.size
     if (low === 0) continue;
-    const slot = slotOf(low, words[2 * index + 1] as number);
+    const slot = slotOf(low, table.words[at + 1] as number);
     const found = realServers.get(slot.realServer);
     if (found === undefined) continue;
     const template = slot.state === connectionState.STATE_TEMPLATE;
     const state = template ? "NONE" : (stateNames[slot.state] ?? String(slot.state));
     if (filter.state !== undefined && filter.state !== state) continue;
-    const detail = maps.connectionDetails.read(index);
+    const detail = table.detail(index);
     const client = clientWords(maps, index, detail.client, found.family);
     if (isClient !== undefined && !isClient(client, found.family)) continue;
     const { service, realServer } = found;
     const expiresIn = template
-      ? service.record.persistence_timeout - (now - detail.used)
+      ? service.record.persistence_timeout - (now - maps.connectionExtras.read(index).used)
       : (settings.timeout[slot.state] ?? 0) - ((now - slot.tick) & tickMask);
     yield {
       identity: service.identity,
@@ -69,7 +70,7 @@ export function* listConnections(
 
 /** An IPv6 client's address lies in two places, so that IPv4 needs only one. */
 function clientWords(maps: DirectorMaps, index: number, last: number, family: Family): readonly number[] {
-  return family === "ipv6" ? [...maps.clientPrefixes.read(index).address, last] : [0, 0, 0, last];
+  return family === "ipv6" ? [...maps.connectionExtras.read(index).client, last] : [0, 0, 0, last];
 }
 
 interface Found {

@@ -660,15 +660,53 @@ export const realServerCounters = {
   },
 } as const satisfies Codec<RealServerCounters>;
 
-/** `struct connection_line`, 64 bytes. */
+/** `struct connection_detail`, 8 bytes. */
+export interface ConnectionDetail {
+  readonly client: number;
+  readonly client_port: number;
+  readonly virtual_port: number;
+}
+
+export const connectionDetail = {
+  size: 8,
+  fields: {
+    client: { offset: 0, size: 4 },
+    client_port: { offset: 4, size: 2 },
+    virtual_port: { offset: 6, size: 2 },
+  },
+  read(view: DataView, at: number): ConnectionDetail {
+    return {
+      client: view.getUint32(at, false),
+      client_port: view.getUint16(at + 4, false),
+      virtual_port: view.getUint16(at + 6, false),
+    };
+  },
+  write(view: DataView, at: number, value: ConnectionDetail): void {
+    view.setUint32(at, value.client, false);
+    view.setUint16(at + 4, value.client_port, false);
+    view.setUint16(at + 6, value.virtual_port, false);
+  },
+  decode(bytes: Uint8Array, at = 0): ConnectionDetail {
+    return connectionDetail.read(viewOf(bytes), at);
+  },
+  encode(value: ConnectionDetail): Uint8Array {
+    const bytes = new Uint8Array(8);
+    connectionDetail.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<ConnectionDetail>;
+
+/** `struct connection_line`, 128 bytes. */
 export interface ConnectionLine {
   readonly slot: readonly bigint[];
+  readonly detail: readonly ConnectionDetail[];
 }
 
 export const connectionLine = {
-  size: 64,
+  size: 128,
   fields: {
     slot: { offset: 0, size: 64 },
+    detail: { offset: 64, size: 64 },
   },
   read(view: DataView, at: number): ConnectionLine {
     return {
@@ -682,6 +720,16 @@ export const connectionLine = {
         view.getBigUint64(at + 48, true),
         view.getBigUint64(at + 56, true),
       ],
+      detail: [
+        connectionDetail.read(view, at + 64),
+        connectionDetail.read(view, at + 72),
+        connectionDetail.read(view, at + 80),
+        connectionDetail.read(view, at + 88),
+        connectionDetail.read(view, at + 96),
+        connectionDetail.read(view, at + 104),
+        connectionDetail.read(view, at + 112),
+        connectionDetail.read(view, at + 120),
+      ],
     };
   },
   write(view: DataView, at: number, value: ConnectionLine): void {
@@ -689,93 +737,61 @@ export const connectionLine = {
     value.slot.forEach((item, i) => {
       view.setBigUint64(at + i * 8, item, true);
     });
+    checkLength(value.detail, 8);
+    value.detail.forEach((item, i) => {
+      connectionDetail.write(view, at + 64 + i * 8, item);
+    });
   },
   decode(bytes: Uint8Array, at = 0): ConnectionLine {
     return connectionLine.read(viewOf(bytes), at);
   },
   encode(value: ConnectionLine): Uint8Array {
-    const bytes = new Uint8Array(64);
+    const bytes = new Uint8Array(128);
     connectionLine.write(viewOf(bytes), 0, value);
     return bytes;
   },
 } as const satisfies Codec<ConnectionLine>;
 
-/** `struct connection_detail`, 16 bytes. */
-export interface ConnectionDetail {
-  readonly client: number;
-  readonly client_port: number;
-  readonly virtual_port: number;
+/** `struct connection_extra`, 24 bytes. */
+export interface ConnectionExtra {
   readonly link: number;
   readonly used: number;
+  readonly client: readonly number[];
 }
 
-export const connectionDetail = {
-  size: 16,
+export const connectionExtra = {
+  size: 24,
   fields: {
-    client: { offset: 0, size: 4 },
-    client_port: { offset: 4, size: 2 },
-    virtual_port: { offset: 6, size: 2 },
-    link: { offset: 8, size: 4 },
-    used: { offset: 12, size: 4 },
+    link: { offset: 0, size: 4 },
+    used: { offset: 4, size: 4 },
+    client: { offset: 8, size: 12 },
+    reserved: { offset: 20, size: 4 },
   },
-  read(view: DataView, at: number): ConnectionDetail {
+  read(view: DataView, at: number): ConnectionExtra {
     return {
-      client: view.getUint32(at, false),
-      client_port: view.getUint16(at + 4, false),
-      virtual_port: view.getUint16(at + 6, false),
-      link: view.getUint32(at + 8, true),
-      used: view.getUint32(at + 12, true),
+      link: view.getUint32(at, true),
+      used: view.getUint32(at + 4, true),
+      client: [view.getUint32(at + 8, false), view.getUint32(at + 12, false), view.getUint32(at + 16, false)],
     };
   },
-  write(view: DataView, at: number, value: ConnectionDetail): void {
-    view.setUint32(at, value.client, false);
-    view.setUint16(at + 4, value.client_port, false);
-    view.setUint16(at + 6, value.virtual_port, false);
-    view.setUint32(at + 8, value.link, true);
-    view.setUint32(at + 12, value.used, true);
-  },
-  decode(bytes: Uint8Array, at = 0): ConnectionDetail {
-    return connectionDetail.read(viewOf(bytes), at);
-  },
-  encode(value: ConnectionDetail): Uint8Array {
-    const bytes = new Uint8Array(16);
-    connectionDetail.write(viewOf(bytes), 0, value);
-    return bytes;
-  },
-} as const satisfies Codec<ConnectionDetail>;
-
-/** `struct client_prefix`, 16 bytes. */
-export interface ClientPrefix {
-  readonly address: readonly number[];
-}
-
-export const clientPrefix = {
-  size: 16,
-  fields: {
-    address: { offset: 0, size: 12 },
-    reserved: { offset: 12, size: 4 },
-  },
-  read(view: DataView, at: number): ClientPrefix {
-    return {
-      address: [view.getUint32(at, false), view.getUint32(at + 4, false), view.getUint32(at + 8, false)],
-    };
-  },
-  write(view: DataView, at: number, value: ClientPrefix): void {
-    checkLength(value.address, 3);
-    value.address.forEach((item, i) => {
-      view.setUint32(at + i * 4, item, false);
+  write(view: DataView, at: number, value: ConnectionExtra): void {
+    view.setUint32(at, value.link, true);
+    view.setUint32(at + 4, value.used, true);
+    checkLength(value.client, 3);
+    value.client.forEach((item, i) => {
+      view.setUint32(at + 8 + i * 4, item, false);
     });
-    clear(view, at + 12, 4);
+    clear(view, at + 20, 4);
   },
-  decode(bytes: Uint8Array, at = 0): ClientPrefix {
-    return clientPrefix.read(viewOf(bytes), at);
+  decode(bytes: Uint8Array, at = 0): ConnectionExtra {
+    return connectionExtra.read(viewOf(bytes), at);
   },
-  encode(value: ClientPrefix): Uint8Array {
-    const bytes = new Uint8Array(16);
-    clientPrefix.write(viewOf(bytes), 0, value);
+  encode(value: ConnectionExtra): Uint8Array {
+    const bytes = new Uint8Array(24);
+    connectionExtra.write(viewOf(bytes), 0, value);
     return bytes;
   },
-} as const satisfies Codec<ClientPrefix>;
+} as const satisfies Codec<ConnectionExtra>;
 
 /** `struct fragment_key`, 40 bytes. */
 export interface FragmentKey {
@@ -999,6 +1015,7 @@ export interface Settings {
   readonly timeout: readonly number[];
   readonly all_ports_services: number;
   readonly icmp_per_second: number;
+  readonly templates: number;
   readonly own_addresses: bigint;
 }
 
@@ -1011,8 +1028,9 @@ export const settings = {
     timeout: { offset: 40, size: 128 },
     all_ports_services: { offset: 168, size: 4 },
     icmp_per_second: { offset: 172, size: 4 },
-    own_addresses: { offset: 176, size: 8 },
-    reserved: { offset: 184, size: 8 },
+    templates: { offset: 176, size: 4 },
+    reserved: { offset: 180, size: 4 },
+    own_addresses: { offset: 184, size: 8 },
   },
   read(view: DataView, at: number): Settings {
     return {
@@ -1027,7 +1045,8 @@ export const settings = {
       timeout: Array.from({ length: 32 }, (_, i) => view.getUint32(at + 40 + i * 4, true)),
       all_ports_services: view.getUint32(at + 168, true),
       icmp_per_second: view.getUint32(at + 172, true),
-      own_addresses: view.getBigUint64(at + 176, true),
+      templates: view.getUint32(at + 176, true),
+      own_addresses: view.getBigUint64(at + 184, true),
     };
   },
   write(view: DataView, at: number, value: Settings): void {
@@ -1043,8 +1062,9 @@ export const settings = {
     });
     view.setUint32(at + 168, value.all_ports_services, true);
     view.setUint32(at + 172, value.icmp_per_second, true);
-    view.setBigUint64(at + 176, value.own_addresses, true);
-    clear(view, at + 184, 8);
+    view.setUint32(at + 176, value.templates, true);
+    clear(view, at + 180, 4);
+    view.setBigUint64(at + 184, value.own_addresses, true);
   },
   decode(bytes: Uint8Array, at = 0): Settings {
     return settings.read(viewOf(bytes), at);
@@ -1198,9 +1218,9 @@ export const layout = {
   real_server: realServer,
   real_server_load: realServerLoad,
   real_server_counters: realServerCounters,
-  connection_line: connectionLine,
   connection_detail: connectionDetail,
-  client_prefix: clientPrefix,
+  connection_line: connectionLine,
+  connection_extra: connectionExtra,
   fragment_key: fragmentKey,
   fragment,
   packet_counters: packetCounters,

@@ -14,8 +14,7 @@ export const pinnedMaps = {
   service_slots: "service_slots",
   connections: "connections",
   overflows: "overflows",
-  connection_details: "connection_details",
-  client_prefixes: "client_prefixes",
+  connection_extras: "connection_extras",
   real_servers: "real_servers",
   real_server_counters: "real_server_counters",
   redirect_ports: "redirect_ports",
@@ -33,7 +32,7 @@ export const pinnedMaps = {
 export type MapName = (typeof pinnedMaps)[keyof typeof pinnedMaps];
 
 const deviceMap = "redirect_ports";
-const defaultTableSlots = 2 ** 21;
+const defaultTableSlots = 2 ** 22;
 const defaultRingMembers = 2 ** 21;
 const defaultRingSegments = 2 ** 16;
 const defaultTreeNodes = 2 ** 20;
@@ -76,17 +75,30 @@ export function mapPath(bpffs: string, name: MapName): string {
 
 /** The folder exists and lies in a BPF filesystem, which is mounted if there is none. */
 export function ensureBpffs(native: Native, bpffs: string): void {
+  const missing: string[] = [];
   let existing = bpffs;
-  while (!existsSync(existing)) existing = dirname(existing);
+  for (; !existsSync(existing); existing = dirname(existing)) missing.unshift(existing);
   if (native.filesystemType(existing) !== bpfFilesystem) {
     if (bpffs === standardBpffs || bpffs.startsWith(`${standardBpffs}/`)) {
       native.bpffsMount(standardBpffs);
     } else {
-      mkdirSync(bpffs, { recursive: true });
+      makeFolders(missing);
       native.bpffsMount(bpffs);
     }
   }
-  mkdirSync(join(bpffs, "maps"), { recursive: true });
+  makeFolders([...missing, join(bpffs, "maps")]);
+}
+
+/** Each lies in the one before. Node's recursive mkdir never returns where a filesystem says ENOENT, as /proc does. */
+function makeFolders(folders: readonly string[]): void {
+  for (const folder of folders) {
+    if (existsSync(folder)) continue;
+    try {
+      mkdirSync(folder);
+    } catch (cause) {
+      throw new Error(`cannot make the directory ${folder}: ${(cause as Error).message}`, { cause });
+    }
+  }
 }
 
 /**
@@ -121,7 +133,7 @@ export function loadDirector(native: Native, options: LoadOptions): Loaded {
     };
   } catch (cause) {
     native.objectClose(object);
-    if (!adopted) removeMaps(bpffs);
+    if (!adopted) removePins(bpffs);
     throw cause;
   }
 }
@@ -217,8 +229,7 @@ function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): v
   const lines = slots / SLOTS_PER_LINE;
   native.objectSetMaxEntries(object, "connections", lines);
   native.objectSetMaxEntries(object, "overflows", Math.ceil(lines / 64));
-  native.objectSetMaxEntries(object, "connection_details", slots);
-  native.objectSetMaxEntries(object, "client_prefixes", slots);
+  native.objectSetMaxEntries(object, "connection_extras", slots);
   native.objectSetMaxEntries(object, "ring_segments", defaultRingSegments);
   native.objectSetMaxEntries(object, "ring_members", options.ringMembers ?? defaultRingMembers);
   // Two nodes a leaf, and siblings share an entry.

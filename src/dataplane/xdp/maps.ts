@@ -2,9 +2,9 @@
 import type { MapHandle, Native } from "../../native.ts";
 import * as layout from "./layout.generated.ts";
 import type {
-  ClientPrefix,
   Codec,
   ConnectionDetail,
+  ConnectionExtra,
   Interface,
   PacketCounters,
   RealServer,
@@ -146,6 +146,37 @@ export class PerCpuArray<T> {
   }
 }
 
+const wordsPerLine = layout.connectionLine.size / 4;
+const detailsAt = layout.connectionLine.fields.detail.offset;
+
+/** The connection table in our own memory. A slot's index counts slots: line * SLOTS_PER_LINE + place. */
+export class ConnectionTable {
+  /** Slots, not bytes. */
+  readonly size: number;
+  /** Words of 32 bits, of which a slot has two: the lower half first, where numbers are little endian. */
+  readonly words: Uint32Array;
+  readonly #view: DataView;
+
+  constructor(memory: ArrayBuffer) {
+    this.words = new Uint32Array(memory);
+    this.size = (this.words.length / wordsPerLine) * layout.SLOTS_PER_LINE;
+    this.#view = new DataView(memory);
+  }
+
+  /** Where in `words` the lower half of a slot lies. */
+  wordAt(index: number): number {
+    const place = index % layout.SLOTS_PER_LINE;
+    return ((index - place) / layout.SLOTS_PER_LINE) * wordsPerLine + 2 * place;
+  }
+
+  detail(index: number): ConnectionDetail {
+    const place = index % layout.SLOTS_PER_LINE;
+    const line = (index - place) / layout.SLOTS_PER_LINE;
+    const at = line * layout.connectionLine.size + detailsAt + place * layout.connectionDetail.size;
+    return layout.connectionDetail.read(this.#view, at);
+  }
+}
+
 /** Every pinned map that user space looks into. */
 export interface DirectorMaps {
   readonly settings: MappedArray<Settings>;
@@ -162,11 +193,8 @@ export interface DirectorMaps {
   readonly ringMembers: WordMap;
   readonly treeLeaves: WordMap;
   readonly redirectPorts: MapHandle;
-  /** The connection table's words, two for each slot: the lower half first, where numbers are little endian. */
-  readonly connectionWords: Uint32Array;
-  readonly connectionDetails: MappedArray<ConnectionDetail>;
-  /** Of IPv6 clients: the first 96 bits. */
-  readonly clientPrefixes: MappedArray<ClientPrefix>;
+  readonly connections: ConnectionTable;
+  readonly connectionExtras: MappedArray<ConnectionExtra>;
   close(): void;
 }
 
@@ -195,9 +223,8 @@ export function openMaps(native: Native, bpffs: string, writable: boolean): Dire
       ringMembers: new WordMap(native, open("ring_members")),
       treeLeaves: new WordMap(native, open("tree_leaves")),
       redirectPorts: open("redirect_ports"),
-      connectionWords: new Uint32Array(native.mapMemory(open("connections"), false)),
-      connectionDetails: new MappedArray(native, open("connection_details"), layout.connectionDetail, false),
-      clientPrefixes: new MappedArray(native, open("client_prefixes"), layout.clientPrefix, false),
+      connections: new ConnectionTable(native.mapMemory(open("connections"), false)),
+      connectionExtras: new MappedArray(native, open("connection_extras"), layout.connectionExtra, false),
       close,
     };
   } catch (cause) {

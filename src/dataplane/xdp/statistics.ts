@@ -69,7 +69,7 @@ export function readStatistics(
         })),
       })),
     table: {
-      size: maps.connectionWords.length / 2,
+      size: maps.connections.size,
       live: sweep.live,
       liveByState: Object.fromEntries(stateNames.map((name, state) => [name, sweep.live_by_state[state] ?? 0])),
       sweepNanoseconds: sweep.nanoseconds,

@@ -37,7 +37,7 @@ export interface XdpOptions {
   readonly mode?: AttachMode;
   /** Names; default: those that the addresses of services and real servers lead to. */
   readonly interfaces?: readonly string[];
-  /** Slots of the connection table, a power of two, for a new table. Default 2^21, 80 MiB. */
+  /** Slots of the connection table, a power of two, for a new table. Default 2^22, 160 MiB. */
   readonly tableSlots?: number;
   /** Entries of ring_members and tree_nodes, for new maps. Default 2^21 and 2^20. */
   readonly ringMembers?: number;
@@ -74,7 +74,7 @@ export async function openXdpDataPlane(options: XdpOptions, deps: XdpDeps): Prom
     control.startSweep();
     pinProgram(native, loaded.control, join(bpffs, "control"));
     pinProgram(native, loaded.director, join(bpffs, "director"));
-    const slots = maps.connectionWords.length / 2;
+    const slots = maps.connections.size;
     if (options.tableSlots !== undefined && options.tableSlots !== slots) {
       log.warn(`the connection table keeps its ${slots} slots while the data path lives, not ${options.tableSlots}`);
     }
@@ -122,6 +122,8 @@ export class XdpDataPlane implements DataPlane {
       maps,
       control,
       resolve: (address) => (isLoopback(address) ? { kind: "local" } : network.resolve(address)),
+      interfaceName: (ifindex) =>
+        network.interfaces().find((candidate) => candidate.ifindex === ifindex)?.name ?? `interface ${ifindex}`,
       onNextHop: (message) => log.info(message),
     });
     this.#interfaces = new Interfaces(
@@ -142,8 +144,8 @@ export class XdpDataPlane implements DataPlane {
   }
 
   refusal(service: ConfiguredService): string | undefined {
-    const own = new Set(this.#deps.network.ownAddresses());
-    return refusalOf(service, (address) => isLoopback(address) || own.has(address));
+    const { network } = this.#deps;
+    return refusalOf(service, (address) => isLoopback(address) || network.ownAddresses().includes(address));
   }
 
   async apply(changes: readonly Change[]): Promise<readonly ApplyResult[]> {
