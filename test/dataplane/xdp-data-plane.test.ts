@@ -156,6 +156,20 @@ test("wlc takes the newest of equals, and the least loaded by weight", options, 
   assert.notEqual(folder.connect(), "10.1.0.4");
 });
 
+test("a service that has no real server yet is there, and serves when one comes", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  for (const [index, scheduler] of (["rr", "wrr", "wlc", "lblc"] as const).entries()) {
+    const identity = { ...web, port: 8000 + index };
+    await folder.apply(addService(service(scheduler, identity)));
+    assert.notEqual(folder.connect({ destinationPort: identity.port }), "10.1.0.1");
+    await folder.apply(add(real("10.1.0.1", 1, identity.port), identity));
+    assert.equal(folder.connect({ destinationPort: identity.port }), "10.1.0.1");
+    await folder.apply(remove("10.1.0.1", identity, identity.port));
+    assert.notEqual(folder.connect({ destinationPort: identity.port }), "10.1.0.1");
+  }
+});
+
 test("a tree whose newest place is beyond its leaves is laid out anew, in the same order", options, async () => {
   const folder = new PlaneFolder();
   await folder.open();

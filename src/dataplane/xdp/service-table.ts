@@ -446,11 +446,13 @@ export class ServiceTable {
       ...(tree === undefined ? noTree : this.#writeTree(service, tree)),
     };
     this.#writeRecord(service, { ...service.record, ...fields });
-    if (tree !== undefined) control.buildTree(service.id, service.record);
+    // Without a real server there is no leaf to build from.
+    const grown = tree !== undefined && service.record.tree_leaves > 0;
+    if (grown) control.buildTree(service.id, service.record);
 
     for (const real of silenced) this.#loads[real.id * loadWords + weightWord] = 0;
     for (const real of departed) this.#writeDeparture(real);
-    if (tree !== undefined && silenced.length + departed.length > 0) control.buildTree(service.id, service.record);
+    if (grown && silenced.length + departed.length > 0) control.buildTree(service.id, service.record);
     if (!service.slotted) {
       if (service.identity.port === 0) this.#setAllPorts(true);
       control.putService(slotOf(service));
