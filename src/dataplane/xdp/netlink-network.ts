@@ -100,6 +100,7 @@ class NetlinkNetwork implements Network {
   #addresses = new Map<number, Map<string, InterfaceAddress>>();
   /** Keys of {@link Address}; undefined after a change. */
   #own: ReadonlySet<string> | undefined;
+  #ownTexts: readonly string[] | undefined;
   #interfaces: readonly NetworkInterface[] | undefined;
   /** By family; undefined after a change. */
   #defaultInterfaces: ReadonlyMap<number, readonly number[]> | undefined;
@@ -167,9 +168,8 @@ class NetlinkNetwork implements Network {
   }
 
   ownAddresses(): readonly string[] {
-    const own = new Set<string>();
-    for (const { local } of this.#allAddresses()) own.add(printAddress(local));
-    return [...own];
+    this.#ownTexts ??= [...new Set([...this.#allAddresses()].map(({ local }) => printAddress(local)))];
+    return this.#ownTexts;
   }
 
   *#allAddresses(): Generator<InterfaceAddress> {
@@ -523,6 +523,7 @@ class NetlinkNetwork implements Network {
 
   #surroundingsChanged(): void {
     this.#own = undefined;
+    this.#ownTexts = undefined;
     this.#interfaces = undefined;
     this.#defaultInterfaces = undefined;
     this.#routesChanged();

@@ -30,7 +30,7 @@ import { readCounters } from "./statistics.ts";
 import { readServices, readSlots, toVirtualService } from "./stored.ts";
 import type { StoredRealServer } from "./stored.ts";
 import { leafOf, leavesFor, nodesOf } from "./trees.ts";
-import { activeSchedulers } from "./capabilities.ts";
+
 
 const { REAL_SERVER_AVAILABLE, REAL_SERVER_LOCAL, REAL_SERVER_OVERLOADED, REAL_SERVER_RESOLVED } =
   layout.realServerFlag;
@@ -110,6 +110,8 @@ export interface ServiceTableDeps {
   readonly control: Control;
   /** The next hop of an address, as it is known now. */
   resolve(address: string): Resolution;
+  /** For messages. */
+  interfaceName(ifindex: number): string;
   /** A real server's MAC address has changed, or its way to it. */
   onNextHop(message: string): void;
 }
@@ -284,7 +286,7 @@ export class ServiceTable {
     const { identity } = wanted;
     const key = printIdentity(identity);
     if (identity.kind !== "address") throw new Error("XDP does not see firewall marks");
-    if (!activeSchedulers.has(wanted.scheduler)) {
+    if (!activeSchedulers.includes(wanted.scheduler)) {
       throw new Error(`scheduler ${wanted.scheduler} is not yet active in XDP`);
     }
     let service = this.#services.get(key);
@@ -680,10 +682,15 @@ export class ServiceTable {
       this.#lost.add(address);
       onNextHop(`the way to real server ${address} is lost: ${resolution.reason}`);
     } else if (this.#lost.delete(address)) {
-      onNextHop(`the way to real server ${address} is found again:${wayOf(after)}`);
+      onNextHop(`the way to real server ${address} is found again:${this.#wayOf(after)}`);
     } else if ((before.flags & (REAL_SERVER_RESOLVED | REAL_SERVER_LOCAL)) !== 0) {
-      onNextHop(`the way to real server ${address} has changed:${wayOf(before)} ->${wayOf(after)}`);
+      onNextHop(`the way to real server ${address} has changed:${this.#wayOf(before)} ->${this.#wayOf(after)}`);
     }
+  }
+
+  #wayOf({ flags, next_hop_mac: mac, ifindex, vlan }: layout.RealServer): string {
+    if ((flags & REAL_SERVER_LOCAL) !== 0) return " this machine";
+    return ` MAC ${macText(mac)} by ${this.#deps.interfaceName(ifindex)}${vlan === 0 ? "" : ` vlan ${vlan}`}`;
   }
 
   *#realServers(): Generator<Real> {
@@ -835,11 +842,6 @@ function sameNextHop(a: layout.RealServer, b: layout.RealServer): boolean {
     a.next_hop_mac.every((byte, index) => byte === b.next_hop_mac[index]) &&
     a.source_mac.every((byte, index) => byte === b.source_mac[index])
   );
-}
-
-function wayOf({ flags, next_hop_mac: mac, ifindex, vlan }: layout.RealServer): string {
-  if ((flags & REAL_SERVER_LOCAL) !== 0) return " this machine";
-  return ` MAC ${macText(mac)} by interface ${ifindex}${vlan === 0 ? "" : ` vlan ${vlan}`}`;
 }
 
 function asError(error: unknown): Error {
