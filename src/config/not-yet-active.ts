@@ -1,8 +1,8 @@
 import type { Config, ConfiguredRealServer, ConfiguredService, Position } from "../model/config.ts";
+import { activeSchedulers } from "../model/service.ts";
 import type { DirectiveName } from "./directives.ts";
 
 const activeServices: readonly string[] = ["http", "https", "none"];
-const activeSchedulers: readonly string[] = ["rr", "wrr", "wlc", "lblc"];
 
 /** Something that the file asks for, that is understood, and that is not done. */
 export interface NotYetActive {
@@ -64,7 +64,6 @@ function* ofRealServer({ position, method, check, upperThreshold }: ConfiguredRe
   if (method !== "gate") yield { position, what: `forwarding method ${method}` };
   if (upperThreshold > 0) yield { position, what: "connection thresholds" };
   const { kind } = check.type;
-  if (kind === "external" || kind === "external-perl") yield { position, what: `checktype=${kind}` };
   if ((kind === "negotiate" || kind === "combined") && !activeServices.includes(check.service)) {
     yield { position, what: `checks with service=${check.service}` };
   }

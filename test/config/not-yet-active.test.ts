@@ -16,13 +16,13 @@ test("an http service with gate and a common scheduler is active as a whole", as
 test("each thing without effect is named once for a service, where it stands", async () => {
   const text =
     'callback="/c"\nexecute=other\nemailalert=a@b\nvirtual=10.0.0.1:25\n\treal=10.0.0.2 masq\n\treal=10.0.0.3 masq 1 u:5\n' +
-    "\tscheduler=sed\n\tmonitorfile=/tmp/m\n\tfallbackcommand=/f\nvirtual=7\n\tchecktype=external\n\treal=10.0.0.2 ipip\n" +
+    "\tscheduler=sh\n\tmonitorfile=/tmp/m\n\tfallbackcommand=/f\nvirtual=7\n\tchecktype=external\n\treal=10.0.0.2 ipip\n" +
     "virtual=10.0.0.1:53\n\tops=yes\n";
   assert.deepEqual(await found(text), [
     "1:1 callback",
     "2:1 execute=other",
     "3:1 emailalert",
-    "4:1 scheduler=sed",
+    "4:1 scheduler=sh",
     "4:1 monitorfile",
     "4:1 fallbackcommand",
     "5:7 forwarding method masq",
@@ -30,7 +30,6 @@ test("each thing without effect is named once for a service, where it stands", a
     "6:7 connection thresholds",
     "10:1 firewall mark 7",
     "12:7 forwarding method ipip",
-    "12:7 checktype=external",
     "13:1 ops=yes",
   ]);
 });

@@ -1,16 +1,13 @@
 /** What the XDP plane can do. */
 import type { ConfiguredService } from "../../model/config.ts";
-import type { Scheduler } from "../../model/service.ts";
-
-/** Those of rings.ts, and the comparators of bpf/schedulers. */
-export const activeSchedulers: ReadonlySet<Scheduler> = new Set<Scheduler>(["rr", "wrr", "wlc", "lblc"]);
+import { activeSchedulers } from "../../model/service.ts";
 
 /** In words for the operator; undefined if the plane can serve it. `isLocal`: an address of this machine. */
 export function refusalOf(service: ConfiguredService, isLocal: (address: string) => boolean): string | undefined {
   const { identity, scheduler, onePacket, fallback } = service;
   if (identity.kind === "mark") return "firewall marks are set after XDP has seen the packet";
   if (identity.protocol === "sctp") return "sctp is not yet active in XDP";
-  if (!activeSchedulers.has(scheduler)) return `scheduler ${scheduler} is not yet active in XDP`;
+  if (!activeSchedulers.includes(scheduler)) return `scheduler ${scheduler} is not yet active in XDP`;
   if (onePacket) return "one-packet scheduling (ops) is not yet active in XDP";
   for (const { address, port, method } of [...service.realServers, ...(fallback === undefined ? [] : [fallback])]) {
     const samePort = port === identity.port || identity.port === 0;

@@ -5,7 +5,7 @@
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { Change } from "../../model/change.ts";
-import { printIdentity, realServerKey } from "../../model/service.ts";
+import { activeSchedulers, printIdentity, realServerKey } from "../../model/service.ts";
 import type { RealServer, Scheduler, ServiceIdentity, VirtualService } from "../../model/service.ts";
 import type { ApplyResult } from "../data-plane.ts";
 import {
@@ -30,7 +30,6 @@ import { readCounters } from "./statistics.ts";
 import { readServices, readSlots, toVirtualService } from "./stored.ts";
 import type { StoredRealServer } from "./stored.ts";
 import { leafOf, leavesFor, nodesOf } from "./trees.ts";
-
 
 const { REAL_SERVER_AVAILABLE, REAL_SERVER_LOCAL, REAL_SERVER_OVERLOADED, REAL_SERVER_RESOLVED } =
   layout.realServerFlag;
