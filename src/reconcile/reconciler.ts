@@ -3,6 +3,7 @@ import type { ApplyResult, DataPlane } from "../dataplane/data-plane.ts";
 import { printChange } from "../model/change.ts";
 import type { Change } from "../model/change.ts";
 import type { Config } from "../model/config.ts";
+import { printIdentity } from "../model/service.ts";
 import type { ServiceIdentity } from "../model/service.ts";
 import { desire } from "./desire.ts";
 import type { HealthLookup, NotActive } from "./desire.ts";
@@ -11,6 +12,9 @@ import { plan } from "./plan.ts";
 
 /** Pause before a failed change is tried again, milliseconds; doubled up to the drift interval. */
 const firstRetryMs = 500;
+/** A shorter round is followed by the next at once. */
+const longRoundMs = 20;
+const longestRestMs = 500;
 
 export interface ReconcilerLog {
   info(message: string): void;
@@ -59,6 +63,7 @@ export class Reconciler {
   readonly #deps: ReconcilerDeps;
   #outcome: RoundOutcome = { rounds: 0, changes: 0, notActive: [], failedChanges: [] };
   #wake = new AbortController();
+  #hurry = new AbortController();
   #waiting: Waiting[] = [];
   #consecutiveFailures = 0;
   #ended = false;
@@ -82,6 +87,7 @@ export class Reconciler {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       this.request();
+      this.#hurry.abort();
     });
   }
 
@@ -92,9 +98,12 @@ export class Reconciler {
       while (!signal.aborted) {
         this.#wake = new AbortController();
         [waiting, this.#waiting] = [this.#waiting, []];
+        const began = performance.now();
         await this.#doRound();
+        const took = performance.now() - began;
         for (const { resolve } of waiting) resolve(this.#outcome);
         waiting = [];
+        await this.#rest(took, signal);
         await this.#pause(AbortSignal.any([signal, this.#wake.signal]));
       }
     } finally {
@@ -137,7 +146,21 @@ export class Reconciler {
       if (error === undefined) this.#deps.log.info(narrate(change));
       else failed.push({ change, error });
     }
-    return failed;
+    return withoutConsequences(failed);
+  }
+
+  /**
+   * With thousands of real servers a round takes long, and one for each check that comes in would leave no time for
+   * the checks: requests gather for as long as the round took.
+   */
+  async #rest(took: number, signal: AbortSignal): Promise<void> {
+    if (took < longRoundMs || this.#waiting.length > 0) return;
+    this.#hurry = new AbortController();
+    try {
+      await sleep(Math.min(took, longestRestMs), undefined, { signal: AbortSignal.any([signal, this.#hurry.signal]) });
+    } catch {
+      // Ended early: by the end, or by one who waits for a round.
+    }
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
@@ -150,6 +173,14 @@ export class Reconciler {
       if (!signal.aborted) throw cause; // Aborted is what ends a pause early.
     }
   }
+}
+
+/** Without what failed only because its service could not be added. */
+function withoutConsequences(failed: readonly FailedChange[]): FailedChange[] {
+  const missing = new Set(
+    failed.flatMap(({ change }) => (change.kind === "add-service" ? printIdentity(change.service.identity) : [])),
+  );
+  return failed.filter(({ change }) => "service" in change || !missing.has(printIdentity(change.identity)));
 }
 
 /** What was not said in the round before: a failure that lasts is told once. */

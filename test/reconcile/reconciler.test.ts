@@ -101,6 +101,14 @@ test("Rounds never overlap, and what is asked for during one is served by one mo
   assert.equal(reconciler.outcome.rounds, before + 2);
 });
 
+test("A service that cannot be added is one failure, with however many real servers", async (t) => {
+  const { plane, reconciler, set } = start(t);
+  plane.fail = (change) => ("service" in change ? new Error("no space left") : new Error("there is no service"));
+  set("192.168.200.102", "up");
+  await reconciler.round();
+  assert.deepEqual(reconciler.outcome.failedChanges, ["add-service tcp:10.10.10.53:80 lblc: no space left"]);
+});
+
 test("A failed change is reported once and tried again until it works", async (t) => {
   const { plane, reconciler, lines, set, table } = start(t, { driftIntervalMs: 5 });
   await reconciler.round();
