@@ -15,7 +15,9 @@ const AF_INET6 = 10;
 const SOCK_DGRAM = 2;
 const SOCK_RAW = 3;
 const SOL_SOCKET = 1;
-const SO_RCVBUF = 8;
+const SO_RCVBUFFORCE = 33;
+/** Bytes: room for the replies to some thousand requests at once, beyond net.core.rmem_max. */
+const receiveBuffer = 4 << 20;
 const IPPROTO_ICMP = 1;
 const IPPROTO_ICMPV6 = 58;
 const SOL_RAW = 255;
@@ -138,7 +140,7 @@ export class EchoSockets {
       blocked.writeUInt32LE(~(1 << (family.reply & 31)) >>> 0, (family.reply >> 5) * 4);
       this.#native.socketOption(fd, IPPROTO_ICMPV6, ICMP6_FILTER, blocked);
     }
-    this.#native.socketOption(fd, SOL_SOCKET, SO_RCVBUF, 1 << 20);
+    this.#native.socketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBuffer);
     return { fd, raw: true };
   }
 

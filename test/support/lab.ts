@@ -448,6 +448,13 @@ export class Lab {
     await this.remove();
   }
 
+  async #waitForCarrier(host: string, link: string): Promise<void> {
+    await waitFor(`${link} of ${host} has a carrier`, async () => {
+      const { stdout } = await this.exec(host, ["ip", "-j", "link", "show", "dev", link]);
+      return stdout.includes('"operstate":"UP"');
+    });
+  }
+
   async #build(): Promise<void> {
     mkdirSync(this.bpffs);
     await must(["mount", "-t", "bpf", "bpf", this.bpffs]);
@@ -491,6 +498,8 @@ export class Lab {
         await this.#script(host, ["ip link set lo up", ...this.#scriptOf(host)]);
       }),
     );
+    // On a busy machine the kernel takes its time to see the carrier, and sends nothing before.
+    await Promise.all(links.map(([host, link]) => this.#waitForCarrier(host, link)));
     await Promise.all(
       ["director", ...this.servers].map(async (host) => {
         this.#writeSite(host);
