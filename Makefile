@@ -14,10 +14,10 @@ MULTIARCH = $(shell $(CC) -print-multiarch)
 BPF_CFLAGS = -target bpf -mcpu=v3 -O2 -g -Wall -Werror -Ibpf -idirafter /usr/include/$(MULTIARCH)
 
 typescript_sources := $(shell find src test scripts bench demo -name '*.ts' 2>/dev/null)
-c_sources := $(shell find bpf native test -name '*.[ch]' 2>/dev/null)
+c_sources := $(shell find bpf native test bench -name '*.[ch]' 2>/dev/null)
 test_sources := $(sort $(filter test/%.test.ts,$(typescript_sources)))
 # Tests that need root: they load programs and make network namespaces. Without root they are skipped, each saying why.
-root_tests := $(filter test/bpf/% test/native/% test/dataplane/% test/network/% test/lab/%,$(test_sources))
+root_tests := $(filter test/bench/% test/bpf/% test/native/% test/dataplane/% test/network/% test/lab/%,$(test_sources))
 unit_tests := $(filter-out $(root_tests),$(test_sources))
 run_tests = node --enable-source-maps --test --test-reporter=spec --test-concurrency=4 --test-timeout=600000 $(patsubst %.ts,build/%.js,$(1))
 
@@ -84,18 +84,25 @@ lab: all lab-packages test-bpf ## set up the demo's network and keep it, to play
 lab-down: ## remove what `make lab` has set up
 	$(Q)node --enable-source-maps build/demo/lab.js down
 
-bench: all ## measure what a packet costs (root)
-	$(Q)node --enable-source-maps build/bench/main.js
+bench: all bench-bpf ## measure what a packet costs (root); BENCH=--quick for a minute of it, --json FILE, --help
+	$(Q)node --enable-source-maps build/bench/main.js $(BENCH)
+
+# The packet generator of `make bench`, and what the director is measured by.
+bench_programs := $(patsubst bench/%.c,build/bench-bpf/%.o,$(wildcard bench/*.bpf.c))
+bench-bpf: $(bench_programs)
+build/bench-bpf/%.bpf.o: bench/%.bpf.c bench/plan.h | build-packages
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
 # --- testing
 
-test: all lab-packages test-bpf ## every test that can run here; as root also those with programs and namespaces
+test: all lab-packages test-bpf bench-bpf ## every test that can run here; as root also those with programs and namespaces
 	$(Q)$(call run_tests,$(test_sources))
 
 test-unit: all ## the tests that need no root
 	$(Q)$(call run_tests,$(unit_tests))
 
-test-root: all lab-packages test-bpf ## the tests that load programs and make network namespaces
+test-root: all lab-packages test-bpf bench-bpf ## the tests that load programs and make network namespaces
 	$(Q)$(call run_tests,$(root_tests))
 
 check: all check-packages ## format, lint, types, generated files, unit tests
@@ -135,5 +142,5 @@ uninstall: ## remove what install has put there
 clean: ## remove build/
 	$(Q)rm -rf build
 
-.PHONY: all help bpf native typescript generate man test-bpf build-packages lab-packages check-packages demo lab lab-down bench \
+.PHONY: all help bpf native typescript generate man test-bpf bench-bpf build-packages lab-packages check-packages demo lab lab-down bench \
 	test test-unit test-root check format install uninstall clean
