@@ -69,7 +69,6 @@ export class Daemon {
   readonly #reconciler: Reconciler;
   readonly #stopping = new AbortController();
   #keep = false;
-  #forwarding = true;
   readonly #stopped: Promise<string>;
   #resolveStopped: (message: string) => void = () => {};
   #rejectStopped: (cause: unknown) => void = () => {};
@@ -132,11 +131,6 @@ export class Daemon {
       plane.close();
       throw cause;
     }
-  }
-
-  /** Whether packets are forwarded after `run` has ended. */
-  get forwarding(): boolean {
-    return this.#forwarding;
   }
 
   /** Ends the daemon; resolves when the data path is as it was asked for. `keep`: it goes on forwarding. */
@@ -287,7 +281,6 @@ export class Daemon {
       return `Stopped; ${left} services with cleanstop=no go on forwarding`;
     }
     plane.destroy();
-    this.#forwarding = false;
     return "Stopped; the data path is detached";
   }
 }

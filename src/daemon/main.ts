@@ -41,25 +41,26 @@ export function isConfigurationError(cause: unknown): boolean {
  */
 export async function runDaemon(options: DaemonOptions, terminal: number | undefined): Promise<void> {
   if (options.plane === "ipvs") throw new Error("the ipvs plane is not yet built; use --plane auto");
+  const early = new EarlySignals();
   const native = loadNative();
   const file = new ConfigFile(options.config, native);
   const loaded = await file.load();
   if (loaded.config === undefined) throw new ConfigError(loaded.diagnostics);
   const lock = await DaemonLock.acquire(options.stateDir, options.bpffs);
   const log = new DaemonLog(options.config, () => native, terminal);
-  let forwarding = existsSync(options.bpffs);
   try {
     log.open(loaded.config.logFile);
     for (const diagnostic of loaded.diagnostics) log.logger.warn(printDiagnostic(diagnostic));
-    forwarding = await runLocked({ options, native, file, config: loaded.config, log });
+    await runLocked({ options, native, file, config: loaded.config, log, early });
   } catch (cause) {
     if (cause instanceof TaskError) log.logger.fatal({ err: cause }, "The daemon ends");
     else log.logger.fatal(`The daemon ends: ${(cause as Error).message}`);
     throw cause;
   } finally {
+    early.end();
     log.close();
     lock.release();
-    if (!forwarding) removeStateFiles(options.stateDir);
+    if (!existsSync(join(options.bpffs, "director"))) removeStateFiles(options.stateDir);
   }
 }
 
@@ -69,10 +70,11 @@ interface Surroundings {
   readonly file: ConfigFile;
   readonly config: Config;
   readonly log: DaemonLog;
+  readonly early: EarlySignals;
 }
 
-/** The part for which the state directory is ours. Returns whether the data path goes on forwarding. */
-async function runLocked({ options, native, file, config, log }: Surroundings): Promise<boolean> {
+/** The part for which the state directory is ours. */
+async function runLocked({ options, native, file, config, log, early }: Surroundings): Promise<void> {
   const { logger } = log;
   const version = readVersion();
   const undo = new Undo();
@@ -124,6 +126,7 @@ async function runLocked({ options, native, file, config, log }: Surroundings): 
     writeDaemonOptions(options);
     const stopping = new AbortController();
     undo.add(handleSignals(daemon, log, stopping));
+    early.replay();
     // From here on the daemon itself ends the data path as it was asked to.
     undo.remove(abandon);
     logger.info(`Starting xlb ${version} with ${options.config}, metrics ${listening}`);
@@ -135,9 +138,29 @@ async function runLocked({ options, native, file, config, log }: Surroundings): 
       () => {}, // It ended before it was ready; `run` tells why.
     );
     await daemon.run(stopping.signal);
-    return daemon.forwarding;
   } finally {
     await undo.run();
+  }
+}
+
+/** Signals that come while the daemon is being made do not kill it half way: they are kept for its own handlers. */
+class EarlySignals {
+  static readonly #names = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+  readonly #seen: NodeJS.Signals[] = [];
+  readonly #keep = (signal: NodeJS.Signals): void => void this.#seen.push(signal);
+
+  constructor() {
+    for (const name of EarlySignals.#names) process.on(name, this.#keep);
+  }
+
+  /** For the handlers that are there now. */
+  replay(): void {
+    this.end();
+    for (const signal of this.#seen.splice(0)) process.emit(signal, signal);
+  }
+
+  end(): void {
+    for (const name of EarlySignals.#names) process.off(name, this.#keep);
   }
 }
 

@@ -340,4 +340,18 @@ describe("commands of a daemon", { skip: missing() }, () => {
     assert.equal(attached(), undefined);
     assert.ok(!existsSync(stateDir));
   });
+
+  test("A signal while the daemon is being made is served once it is made", async () => {
+    const child = spawnXlb("run", ...daemonArguments, ...global);
+    const output = text(child.stdout!);
+    await until("the daemon has its lock", () => existsSync(join(stateDir, "xlb.pid")));
+    child.kill("SIGHUP");
+    child.kill("SIGTERM");
+    await once(child, "close");
+    assert.equal(child.exitCode, 0, await output);
+    assert.match(await output, /Daemon terminated on signal: SIGTERM/);
+    assert.deepEqual(pins(), []);
+    assert.equal(attached(), undefined);
+    assert.ok(!existsSync(stateDir));
+  });
 });
