@@ -1,5 +1,8 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { ask, NotRunningError } from "../../control/client.ts";
+import { readDaemonOptions } from "../../control/daemon-options.ts";
 import { readPidFile } from "../../control/pidfile.ts";
 import type { DaemonStatus } from "../../control/protocol.ts";
 import type { InterfaceStatus } from "../../model/statistics.ts";
@@ -31,15 +34,23 @@ Exit status: 0 it runs, 1 it died or does not answer, 3 it does not run.`,
         return write(json ? `${JSON.stringify({ running: true, ...status }, null, 2)}\n` : print(status));
       }
       const recorded = readPidFile(stateDir);
+      const { bpffs } = globalOptions(command);
+      const given = command.getOptionValueSourceWithGlobals("bpffs") !== "default";
+      const pins = given ? bpffs : (readDaemonOptions(stateDir)?.bpffs ?? bpffs);
+      const forwarding = existsSync(join(pins, "director"));
       const text =
         recorded === undefined
-          ? "xlb is not running"
+          ? `xlb is not running${forwarding ? `; the data path in ${pins} forwards on as it was left` : ""}`
           : recorded.alive
             ? `xlb runs with pid ${recorded.pid}, but does not answer in ${stateDir}`
             : `xlb is dead: its pid file names ${recorded.pid}; the data path forwards on as it was left`;
       process.exitCode = recorded === undefined ? exitCodes.notRunning : exitCodes.failure;
       const pid = recorded === undefined ? {} : { pid: recorded.pid, alive: recorded.alive };
-      await write(json ? `${JSON.stringify({ running: false, ...pid }, null, 2)}\n` : `${text}\n`);
+      await write(
+        json
+          ? `${JSON.stringify({ running: false, ...pid, ...(forwarding && { forwarding }) }, null, 2)}\n`
+          : `${text}\n`,
+      );
     });
 }
 
