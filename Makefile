@@ -19,7 +19,8 @@ test_sources := $(sort $(filter test/%.test.ts,$(typescript_sources)))
 # Tests that need root: they load programs and make network namespaces. Without root they are skipped, each saying why.
 root_tests := $(filter test/bench/% test/bpf/% test/native/% test/dataplane/% test/network/% test/lab/%,$(test_sources))
 unit_tests := $(filter-out $(root_tests),$(test_sources))
-run_tests = node --enable-source-maps --test --test-reporter=spec --test-concurrency=4 --test-timeout=600000 $(patsubst %.ts,build/%.js,$(1))
+concurrency = 4
+run_tests = node --enable-source-maps --test --test-reporter=spec --test-concurrency=$(concurrency) --test-timeout=600000 $(patsubst %.ts,build/%.js,$(1))
 
 all: build-packages bpf native typescript ## build everything (the default); bin/xlb runs it
 
@@ -67,7 +68,7 @@ build/test-bpf/%.bpf.o: %.bpf.c | build-packages
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
 # What is missing is installed; when nothing is, this takes milliseconds.
-build-packages lab-packages check-packages:
+build-packages lab-packages check-packages kernels-packages:
 	$(Q)scripts/install-packages $(@:-packages=)
 
 man: typescript ## write man/*.1 from the definitions of the commands
@@ -104,6 +105,16 @@ test-unit: all ## the tests that need no root
 
 test-root: all lab-packages test-bpf bench-bpf ## the tests that load programs and make network namespaces
 	$(Q)$(call run_tests,$(root_tests))
+
+# From the oldest kernel that is supported on.
+kernels := 6.1 6.12
+kernel_tests := $(filter test/bpf/% test/dataplane/attach% test/lab/gate-one-arm%,$(test_sources))
+test-kernels: concurrency = 1
+test-kernels: all lab-packages kernels-packages test-bpf ## the data path on older kernels, emulated: over ten minutes
+	$(Q)for kernel in $(kernels); do \
+		echo "Linux $$kernel:"; \
+		scripts/run-on-kernel $$kernel $(call run_tests,$(kernel_tests)) || [ $$? = 77 ] || failed=yes; \
+	done; [ -z "$$failed" ]
 
 check: all check-packages ## format, lint, types, generated files, unit tests
 	$(Q)npx prettier --check --log-level warn '**/*.ts' '*.js'
@@ -142,5 +153,5 @@ uninstall: ## remove what install has put there
 clean: ## remove build/
 	$(Q)rm -rf build
 
-.PHONY: all help bpf native typescript generate man test-bpf bench-bpf build-packages lab-packages check-packages demo lab lab-down bench \
-	test test-unit test-root check format install uninstall clean
+.PHONY: all help bpf native typescript generate man test-bpf bench-bpf build-packages lab-packages check-packages kernels-packages demo lab lab-down bench \
+	test test-unit test-root test-kernels check format install uninstall clean
