@@ -120,10 +120,10 @@ describe("a connection", { skip: cannotRun }, () => {
     program.run(frame({ sourcePort: 1 }));
     program.run(frame({ sourcePort: 2 }));
     program.run(frame({ sourcePort: 2, flags: "A" }));
-    program.age(60);
+    program.age(50);
     program.control.sweep();
     assert.equal(program.slots().length, 2, "60 s are not over yet");
-    program.age(2);
+    program.age(12);
     program.control.sweep();
     assert.deepEqual(
       program.slots().map(({ state }) => state),
