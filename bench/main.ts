@@ -8,6 +8,7 @@ import { loadNative } from "../src/native.ts";
 import { measure } from "./measure.ts";
 import type { Effort, ScenarioResult } from "./measure.ts";
 import { sweepLine, tableHead, tableOf } from "./report.ts";
+import type { BenchReport } from "./report.ts";
 import { scenarios } from "./scenarios.ts";
 
 const fullEffort: Effort = { rounds: 9, packets: 1_000_000, newPackets: 50_000 };
@@ -19,16 +20,6 @@ interface Options {
   readonly only?: string;
   readonly rounds?: string;
   readonly cpus?: string;
-}
-
-/** What `--json` writes. */
-export interface BenchReport {
-  readonly date: string;
-  readonly kernel: string;
-  readonly processor: string;
-  readonly processors: number;
-  readonly effort: Effort;
-  readonly results: readonly ScenarioResult[];
 }
 
 async function run(options: Options): Promise<number> {

@@ -1,7 +1,17 @@
-/** Results as a table for people. */
+/** Results: as they are written to a file, and as a table for people. */
 import { directorName } from "./scenarios.ts";
 import type { Scenario } from "./scenarios.ts";
-import type { Figure, ScenarioResult } from "./measure.ts";
+import type { Effort, Figure, ScenarioResult } from "./measure.ts";
+
+/** What `--json` writes. */
+export interface BenchReport {
+  readonly date: string;
+  readonly kernel: string;
+  readonly processor: string;
+  readonly processors: number;
+  readonly effort: Effort;
+  readonly results: readonly ScenarioResult[];
+}
 
 /** Columns: scenario, target, median, least and most, packets a second, ratio, goals. */
 const widths = [36, 20, 8, 16, 8, 8] as const;
