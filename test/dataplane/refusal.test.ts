@@ -59,6 +59,13 @@ test("a kernel that is new enough but lacks something is told what", () => {
     ),
     "Linux 6.6.1 lacks a kind of BPF map (that of redirect_ports), which the data path needs",
   );
+  assert.equal(
+    describeRefusal(
+      refused("EACCES", verifierLog("btf_vmlinux is malformed", "R1 invalid mem access 'mem_or_null'")),
+      "6.1.176",
+    ),
+    "Linux 6.1.176 lacks its own type information (CONFIG_DEBUG_INFO_BTF), which the data path needs",
+  );
   assert.equal(describeRefusal(refused("ENOSYS"), "6.6.1"), "Linux 6.6.1 is built without BPF (CONFIG_BPF_SYSCALL)");
 });
 

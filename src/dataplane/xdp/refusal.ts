@@ -38,6 +38,7 @@ function missingFeature(log: string): string | undefined {
   }
   const map = /map '([^']+)': failed to create: (Invalid argument|Unknown error 524)/.exec(log);
   if (map !== null) return `a kind of BPF map (that of ${map[1]})`;
+  if (log.includes("btf_vmlinux is malformed")) return "its own type information (CONFIG_DEBUG_INFO_BTF)";
   if (log.includes("kernel doesn't support global data")) return "global data of BPF programs (Linux 5.2)";
   return undefined;
 }
