@@ -9,6 +9,8 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -228,12 +230,17 @@ static napi_value object_set_initial_value(struct call *call)
 
 static napi_value object_load(struct call *call)
 {
+	sigset_t all, before;
 	struct handle *handle;
 	int error;
 
 	if (!argument_handle(call, 0, HANDLE_OBJECT, &handle))
 		return NULL;
+	/* A signal makes the verifier give up with EAGAIN; a profiler's come faster than libbpf tries again. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	error = bpf_object__load(handle->object);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error)
 		return fail(call, error, handle->label);
 	return result_undefined(call);
