@@ -86,9 +86,10 @@ static __always_inline __u64 connection_hash(const __be32 *source, __u32 ports, 
 		high = (high ^ source[2]) * settings.key[3];
 		hash ^= high ^ high >> 29;
 	}
-	hash = ((hash ^ settings.key[0]) + service * 0x9e3779b97f4a7c15ULL) * settings.key[1];
-	hash ^= hash >> 32;
-	hash = (hash ^ settings.key[2]) * settings.key[3];
+	/* The service comes late: what does not need it is done while it is looked up. */
+	hash = (hash ^ settings.key[0]) * settings.key[1];
+	hash ^= hash >> 32 ^ settings.key[2];
+	hash = (hash ^ (__u64)service << 44 ^ service) * settings.key[3];
 	return hash ^ hash >> 32;
 }
 
