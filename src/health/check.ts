@@ -2,6 +2,7 @@ import type { CheckSpec } from "../model/config.ts";
 import type { Native } from "../native.ts";
 import type { EchoSockets } from "./echo-sockets.ts";
 import type { HostNames } from "./host-names.ts";
+import type { TlsPolicy } from "./tls.ts";
 
 /** What one attempt found; `detail` is one line for people. */
 export interface CheckOutcome {
@@ -29,6 +30,7 @@ export interface CheckSurroundings {
   readonly echo: EchoSockets;
   readonly names: HostNames;
   readonly userAgent: string;
+  readonly tls: TlsPolicy;
 }
 
 export type PrepareCheck = (spec: CheckSpec, surroundings: CheckSurroundings) => Check;

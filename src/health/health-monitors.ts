@@ -15,6 +15,8 @@ import { Monitor } from "./monitor.ts";
 import type { WatchedRealServer } from "./monitor.ts";
 import { forceDown, transition, unknownHealth } from "./transition.ts";
 import type { HealthState, Transition } from "./transition.ts";
+import { anyCertificate } from "./tls.ts";
+import type { TlsPolicy } from "./tls.ts";
 
 export type HealthLog = (
   level: "debug" | "info" | "warn" | "error",
@@ -29,6 +31,8 @@ export interface HealthDeps {
   readonly now: () => number;
   /** For `User-Agent: xlb/VERSION`. */
   readonly version: string;
+  /** What checks ask of a certificate; absent: nothing. */
+  readonly tls?: TlsPolicy;
 }
 
 /** Over how long the first checks are spread, milliseconds: one each, at most this. */
@@ -75,6 +79,7 @@ export class HealthMonitors {
       echo: this.#echo,
       names: this.#names,
       userAgent: `xlb/${deps.version}`,
+      tls: deps.tls ?? anyCertificate,
     };
     this.#maintenance = new MaintenanceDirectory("", this.#names);
   }

@@ -10,6 +10,7 @@ import type { CheckSurroundings } from "../../src/health/check.ts";
 import { prepareCheck } from "../../src/health/checks.ts";
 import { EchoSockets } from "../../src/health/echo-sockets.ts";
 import { HostNames } from "../../src/health/host-names.ts";
+import { anyCertificate } from "../../src/health/tls.ts";
 import type { CheckSpec, ConfiguredRealServer, ConfiguredService } from "../../src/model/config.ts";
 import type { CheckResult } from "../../src/model/health.ts";
 import { loadNative } from "../../src/native.ts";
@@ -86,6 +87,7 @@ export const surroundings: CheckSurroundings = {
   echo,
   names: new HostNames(),
   userAgent: "xlb/test",
+  tls: anyCertificate,
 };
 
 /** One attempt under the check's own deadline. */

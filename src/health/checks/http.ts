@@ -2,13 +2,14 @@ import { request as httpRequest } from "node:http";
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { connect as tcpConnect, isIP } from "node:net";
 import type { Socket } from "node:net";
-import { connect as tlsConnect, createSecureContext } from "node:tls";
-import type { SecureContext } from "node:tls";
+import { connect as tlsConnect } from "node:tls";
 import type { CheckSpec } from "../../model/config.ts";
 import type { RegexHandle } from "../../native.ts";
 import type { Check, CheckOutcome, CheckSurroundings } from "../check.ts";
 import { constantCheck, describeError, isOwnTrouble } from "../check.ts";
 import type { HostNames } from "../host-names.ts";
+import { serverNameOf, tlsOptions } from "../tls.ts";
+import type { TlsPolicy } from "../tls.ts";
 
 /** As libwww-perl, which ldirectord uses. */
 const maxRedirects = 7;
@@ -34,8 +35,8 @@ type Answer =
 
 /**
  * http and https: up if the status is 2xx after at most 7 redirects, wherever they lead, and the body matches `receive`.
- * `receive` never matches with HEAD. Certificates are not verified. As ldirectord 4.12, but with SNI if `virtualhost`
- * is a name.
+ * `receive` never matches with HEAD. As ldirectord 4.12, but with SNI if `virtualhost` is a name, and certificates are
+ * verified only if asked.
  */
 export function prepareHttp(spec: CheckSpec, surroundings: CheckSurroundings): Check {
   const first = firstDestination(spec);
@@ -96,7 +97,7 @@ function firstDestination(spec: CheckSpec): Destination | undefined {
     return url === undefined ? undefined : { ...urlDestination(url), hostHeader };
   }
   if (spec.port === 0) return undefined;
-  const serverName = secure ? nameOf(spec.virtualHost) : "";
+  const serverName = secure ? serverNameOf(spec.virtualHost) : "";
   return { secure, host: spec.address, port: spec.port, path: escapePath(spec.request), hostHeader, serverName };
 }
 
@@ -109,14 +110,8 @@ function urlDestination(url: URL): Destination {
     port: url.port === "" ? (secure ? 443 : 80) : Number(url.port),
     path: escapePath(url.pathname + url.search),
     hostHeader: url.host,
-    serverName: secure ? nameOf(host) : "",
+    serverName: secure ? serverNameOf(host) : "",
   };
-}
-
-/** `virtualhost` without a port, if it is a name: TLS knows no addresses as server names. */
-function nameOf(virtualHost: string): string {
-  const name = virtualHost.replace(/:\d+$/, "");
-  return isIP(name) !== 0 || name.startsWith("[") ? "" : name;
 }
 
 /** Blanks and whatever else may not stand in a request line as %XX, as Perl's URI module writes it. */
@@ -133,9 +128,10 @@ function bracketed(host: string): string {
 async function fetchFollowing(
   first: Destination,
   method: CheckSpec["httpMethod"],
-  { names, userAgent }: CheckSurroundings,
+  surroundings: CheckSurroundings,
   signal: AbortSignal,
 ): Promise<Answer> {
+  const { names } = surroundings;
   let destination = first;
   for (let redirects = 0; ; redirects++) {
     const failed = (detail: string): Answer => ({
@@ -144,7 +140,7 @@ async function fetchFollowing(
     });
     const address = isIP(destination.host) === 0 ? await lookUp(destination.host, names, signal) : destination.host;
     if (address === undefined) return failed(`cannot resolve ${destination.host}`);
-    const answer = await fetchOnce(destination, address, method, userAgent, signal);
+    const answer = await fetchOnce(destination, address, method, surroundings, signal);
     if (answer.kind === "failure") return failed(answer.detail);
     if (!redirectStatus.has(answer.status) || answer.location === "") return answer;
     if (redirects === maxRedirects) return failed(`more than ${maxRedirects} redirects`);
@@ -169,21 +165,10 @@ async function lookUp(name: string, names: HostNames, signal: AbortSignal): Prom
   return await Promise.race([names.address(name).catch(() => undefined), aborted]);
 }
 
-let sharedSecureContext: SecureContext | undefined;
-
 /** Makes the connection; errors after the answer find a listener that ignores them. */
-function open(destination: Destination, address: string): Socket {
-  const { secure, port, serverName } = destination;
+function open({ secure, port, serverName }: Destination, address: string, tls: TlsPolicy): Socket {
   if (!secure) return tcpConnect({ host: address, port });
-  // One context for all: making one costs milliseconds.
-  sharedSecureContext ??= createSecureContext();
-  return tlsConnect({
-    host: address,
-    port,
-    secureContext: sharedSecureContext,
-    rejectUnauthorized: false,
-    ...(serverName === "" ? {} : { servername: serverName }),
-  });
+  return tlsConnect({ host: address, port, ...tlsOptions(tls, serverName) });
 }
 
 /** One request on a connection of its own, which is closed when the promise settles. */
@@ -191,7 +176,7 @@ function fetchOnce(
   destination: Destination,
   address: string,
   method: CheckSpec["httpMethod"],
-  userAgent: string,
+  { userAgent, tls }: CheckSurroundings,
   signal: AbortSignal,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
@@ -199,7 +184,7 @@ function fetchOnce(
       resolve({ kind: "failure", detail: "no answer in time" });
       return;
     }
-    const socket = open(destination, address);
+    const socket = open(destination, address, tls);
     const request: ClientRequest = httpRequest({
       method,
       path: destination.path,
