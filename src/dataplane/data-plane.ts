@@ -1,6 +1,7 @@
 import type { Change } from "../model/change.ts";
 import type { ConfiguredService } from "../model/config.ts";
-import type { DirectorState } from "../model/state.ts";
+import type { ServiceIdentity } from "../model/service.ts";
+import type { DirectorState, Timeouts } from "../model/state.ts";
 import type { Connection, ConnectionFilter, InterfaceStatus, PlaneName, PlaneStatistics } from "../model/statistics.ts";
 
 /** What became of one change; a failed one is tried again in the next round. */
@@ -14,6 +15,7 @@ export interface DataPlaneReader {
   readonly name: PlaneName;
   /** What packets meet now. */
   read(): DirectorState;
+  timeouts(): Timeouts;
   statistics(): PlaneStatistics;
   /** The live table, in no order. */
   connections(filter: ConnectionFilter): Iterable<Connection>;
@@ -26,6 +28,10 @@ export interface DataPlane extends DataPlaneReader {
   refusal(service: ConfiguredService): string | undefined;
   /** Applies in order, as one batch; each change is idempotent. Packets meet every service whole, before and after. */
   apply(changes: readonly Change[]): Promise<readonly ApplyResult[]>;
+  /** Of connections from now on; a 0 leaves that one as it is, as `ipvsadm --set` does. */
+  setTimeouts(timeouts: Timeouts): void;
+  /** Sets the counters to 0, of one service or of all. Throws if there is no such service. */
+  zero(identity?: ServiceIdentity): void;
   /** Where packets are met, or ought to be and are not, with the reason. */
   interfaces(): readonly InterfaceStatus[];
   /** Follows addresses, interfaces, routes and neighbours until the signal aborts; repairs what changed. */

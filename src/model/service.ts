@@ -41,6 +41,18 @@ export interface Persistence {
   readonly prefix: number;
 }
 
+export const tunnelTypes = ["ipip", "gue", "gre"] as const;
+export type TunnelType = (typeof tunnelTypes)[number];
+
+/** How packets are wrapped for a real server of the method ipip: `ipvsadm --tun-type` and what belongs to it. */
+export interface Tunnel {
+  readonly type: TunnelType;
+  /** UDP port of gue; 0 with the others. */
+  readonly port: number;
+  /** `--tun-nocsum`, `--tun-csum`, `--tun-remcsum`; of gue and gre. */
+  readonly checksum: "none" | "full" | "remote";
+}
+
 export interface RealServer {
   readonly address: string;
   /** 0 only under a firewall mark. With gate and ipip it is the virtual service's port. */
@@ -51,6 +63,8 @@ export interface RealServer {
   /** Connections above which it gets no new ones; 0: no limit. */
   readonly upperThreshold: number;
   readonly lowerThreshold: number;
+  /** Of the method ipip; absent: plain IP in IP. */
+  readonly tunnel?: Tunnel;
 }
 
 export interface VirtualService {
@@ -61,6 +75,10 @@ export interface VirtualService {
   readonly persistence?: Persistence;
   /** Every UDP datagram is scheduled on its own. */
   readonly onePacket: boolean;
+  /** Seconds after which an idle connection expires, in any state but closing ones; absent: the plane's timeouts. */
+  readonly idleTimeout?: number;
+  /** `ipvsadm --pe`; only the kernel's IPVS has one, `sip`. */
+  readonly persistenceEngine?: string;
   /** In the order of addition; ipvsadm and the schedulers look at the newest first. */
   readonly realServers: readonly RealServer[];
 }

@@ -3,7 +3,7 @@ import type { Change } from "../../src/model/change.ts";
 import type { ConfiguredService } from "../../src/model/config.ts";
 import { printIdentity, realServerKey } from "../../src/model/service.ts";
 import type { RealServer, ServiceIdentity, VirtualService } from "../../src/model/service.ts";
-import type { DirectorState } from "../../src/model/state.ts";
+import type { DirectorState, Timeouts } from "../../src/model/state.ts";
 import type { Connection, InterfaceStatus, PlaneStatistics } from "../../src/model/statistics.ts";
 
 /** A data plane that forwards nothing: what a plane promises, in a map. */
@@ -20,6 +20,7 @@ export class MemoryDataPlane implements DataPlane {
   /** Awaited inside `apply`, before anything changes; set by a test. */
   hold: () => Promise<void> = () => Promise.resolve();
   #services = new Map<string, VirtualService>();
+  #timeouts: Timeouts = { tcp: 900, tcpFin: 120, udp: 300 };
 
   constructor(state: DirectorState = { services: [] }) {
     for (const service of state.services) this.#services.set(printIdentity(service.identity), service);
@@ -73,6 +74,19 @@ export class MemoryDataPlane implements DataPlane {
           realServers.filter((realServer) => realServerKey(realServer) !== realServerKey(change)),
         );
     }
+  }
+
+  timeouts(): Timeouts {
+    return this.#timeouts;
+  }
+
+  setTimeouts({ tcp, tcpFin, udp }: Timeouts): void {
+    const before = this.#timeouts;
+    this.#timeouts = { tcp: tcp || before.tcp, tcpFin: tcpFin || before.tcpFin, udp: udp || before.udp };
+  }
+
+  zero(): void {
+    // It counts nothing.
   }
 
   interfaces(): readonly InterfaceStatus[] {

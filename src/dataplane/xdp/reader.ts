@@ -2,12 +2,12 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Native } from "../../native.ts";
-import type { DirectorState } from "../../model/state.ts";
+import type { DirectorState, Timeouts } from "../../model/state.ts";
 import type { Connection, ConnectionFilter, InterfaceStatus, PlaneStatistics } from "../../model/statistics.ts";
 import type { DataPlaneReader } from "../data-plane.ts";
 import { attachedMode, interfaceNameOf } from "./attach.ts";
 import { listConnections } from "./connections.ts";
-import { LAYOUT_VERSION } from "./layout.generated.ts";
+import { LAYOUT_VERSION, connectionState } from "./layout.generated.ts";
 import { mapPath } from "./load.ts";
 import { openMaps } from "./maps.ts";
 import type { DirectorMaps } from "./maps.ts";
@@ -57,6 +57,16 @@ export class XdpReader implements DataPlaneReader {
       services: readServices(this.#maps)
         .filter(({ slotted }) => slotted)
         .map(toVirtualService),
+    };
+  }
+
+  timeouts(): Timeouts {
+    const { timeout } = this.#maps.settings.read(0);
+    const of = (state: number) => timeout[state] ?? 0;
+    return {
+      tcp: of(connectionState.STATE_ESTABLISHED),
+      tcpFin: of(connectionState.STATE_FIN_WAIT),
+      udp: of(connectionState.STATE_UDP),
     };
   }
 

@@ -260,6 +260,25 @@ export class ServiceTable {
     return results;
   }
 
+  /** Sets the counters of one service or of all to 0. Throws if there is no such service. */
+  zero(identity?: ServiceIdentity): void {
+    const key = identity === undefined ? undefined : printIdentity(identity);
+    const services = [...this.#services.values()].filter((service) => !service.removed);
+    const chosen = services.filter((service) => key === undefined || service.key === key);
+    if (key !== undefined && chosen.length === 0) throw new Error(`there is no service ${key}`);
+    for (const service of chosen) {
+      for (const real of [...service.members.values(), ...service.lingering.values()]) {
+        this.#deps.maps.counters.clear(real.id);
+      }
+      this.#writeRecord(service, {
+        ...service.record,
+        retired_connections: 0n,
+        retired_packets: 0n,
+        retired_bytes: 0n,
+      });
+    }
+  }
+
   // --- collecting what is wanted
 
   #collect(change: Change): void {

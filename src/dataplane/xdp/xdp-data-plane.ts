@@ -6,7 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Native } from "../../native.ts";
 import type { Change } from "../../model/change.ts";
 import type { ConfiguredService } from "../../model/config.ts";
-import type { DirectorState } from "../../model/state.ts";
+import type { ServiceIdentity } from "../../model/service.ts";
+import type { DirectorState, Timeouts } from "../../model/state.ts";
 import type { Connection, ConnectionFilter, InterfaceStatus, PlaneStatistics } from "../../model/statistics.ts";
 import type { ApplyResult, DataPlane } from "../data-plane.ts";
 import { Attachments } from "./attach.ts";
@@ -15,6 +16,7 @@ import { refusalOf } from "./capabilities.ts";
 import { Control } from "./control.ts";
 import { Interfaces } from "./interfaces.ts";
 import type { PlaneLog } from "./interfaces.ts";
+import * as layout from "./layout.generated.ts";
 import { loadDirector, pinProgram, removePins } from "./load.ts";
 import type { Loaded } from "./load.ts";
 import { openMaps } from "./maps.ts";
@@ -198,6 +200,24 @@ export class XdpDataPlane implements DataPlane {
 
   read(): DirectorState {
     return this.#reader.read();
+  }
+
+  timeouts(): Timeouts {
+    return this.#reader.timeouts();
+  }
+
+  setTimeouts({ tcp, tcpFin, udp }: Timeouts): void {
+    const { settings } = this.#parts.maps;
+    const first = layout.settings.fields.timeout.offset / 4;
+    const words = new Uint32Array(settings.memory);
+    const { STATE_ESTABLISHED, STATE_FIN_WAIT, STATE_UDP } = layout.connectionState;
+    if (tcp > 0) words[first + STATE_ESTABLISHED] = tcp;
+    if (tcpFin > 0) words[first + STATE_FIN_WAIT] = tcpFin;
+    if (udp > 0) words[first + STATE_UDP] = udp;
+  }
+
+  zero(identity?: ServiceIdentity): void {
+    this.#table.zero(identity);
   }
 
   interfaces(): readonly InterfaceStatus[] {
