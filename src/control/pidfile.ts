@@ -18,25 +18,40 @@ export class AlreadyRunningError extends Error {
   }
 }
 
+/** Holds the pid and nothing else, as tools that read pid files expect. */
 export function pidFilePath(stateDir: string): string {
   return join(stateDir, "xlb.pid");
 }
 
-/**
- * The daemon that the pid file names, dead or alive; undefined if there is no pid file. The file's second line is the
- * start time of the process, so that another one that was given the same pid later is not taken for it.
- */
+/** Holds the pid and the start time of its process, so that another one with the same pid is not taken for it. */
+export function startTimePath(stateDir: string): string {
+  return join(stateDir, "xlb.started");
+}
+
+/** The daemon that the pid file names, dead or alive; undefined if there is no pid file. */
 export function readPidFile(stateDir: string): RecordedProcess | undefined {
-  let text: string;
+  const text = readIfThere(pidFilePath(stateDir));
+  if (text === undefined) return undefined;
+  const pid = text.trim();
+  if (!/^[1-9]\d*$/.test(pid)) return { pid: 0, alive: false };
+  const recorded = readIfThere(startTimePath(stateDir))?.trim();
+  return { pid: Number(pid), alive: recorded === `${pid} ${processStartTime(Number(pid)) ?? "dead"}` };
+}
+
+function readIfThere(path: string): string | undefined {
   try {
-    text = readFileSync(pidFilePath(stateDir), "utf8");
+    return readFileSync(path, "utf8");
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new Error(`cannot read ${pidFilePath(stateDir)}: ${(cause as Error).message}`, { cause });
+    throw new Error(`cannot read ${path}: ${(cause as Error).message}`, { cause });
   }
-  const [pid = "", startTime = ""] = text.split("\n");
-  if (!/^[1-9]\d*$/.test(pid)) return { pid: 0, alive: false };
-  return { pid: Number(pid), alive: startTime !== "" && startTime === processStartTime(Number(pid)) };
+}
+
+/** Readers see the old content or the new, never half of it. */
+function replaceFile(path: string, text: string): void {
+  const temporary = `${path}.${process.pid}`;
+  writeFileSync(temporary, text);
+  renameSync(temporary, path);
 }
 
 /** Field 22 of /proc/PID/stat: clock ticks after boot; undefined if there is no such process or only its remains. */
@@ -78,9 +93,8 @@ export class DaemonLock {
         throw new AlreadyRunningError(`a daemon is already running${who} in ${stateDir}`);
       }
       names.push(await claim(`bpffs:${resolve(bpffs)}`, `another daemon uses ${bpffs}; give this one its own --bpffs`));
-      const temporary = `${pidFilePath(stateDir)}.${process.pid}`;
-      writeFileSync(temporary, `${process.pid}\n${processStartTime(process.pid) ?? ""}\n`);
-      renameSync(temporary, pidFilePath(stateDir));
+      replaceFile(startTimePath(stateDir), `${process.pid} ${processStartTime(process.pid) ?? ""}\n`);
+      replaceFile(pidFilePath(stateDir), `${process.pid}\n`);
     } catch (cause) {
       for (const name of names) name.close();
       removeIfEmpty(stateDir);
@@ -91,7 +105,9 @@ export class DaemonLock {
 
   /** Gives the names back and removes the pid file. */
   release(): void {
-    if (readPidFile(this.#stateDir)?.pid === process.pid) rmSync(pidFilePath(this.#stateDir), { force: true });
+    if (readPidFile(this.#stateDir)?.pid === process.pid) {
+      for (const path of [pidFilePath(this.#stateDir), startTimePath(this.#stateDir)]) rmSync(path, { force: true });
+    }
     for (const name of this.#names) name.close();
   }
 }
@@ -139,7 +155,7 @@ export function startOutputPath(stateDir: string): string {
 
 /** Leaves nothing of a daemon that has ended: its files, and the state directory if nothing else is in it. */
 export function removeStateFiles(stateDir: string): void {
-  for (const file of ["xlb.sock", "xlb.pid", "options.json", "daemon.err"]) {
+  for (const file of ["xlb.sock", "xlb.pid", "xlb.started", "options.json", "daemon.err"]) {
     rmSync(join(stateDir, file), { force: true });
   }
   removeIfEmpty(stateDir);

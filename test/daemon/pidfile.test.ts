@@ -11,6 +11,7 @@ import {
   pidFilePath,
   processStartTime,
   readPidFile,
+  startTimePath,
 } from "../../src/control/pidfile.ts";
 
 function directories(t: TestContext): { stateDir: string; bpffs: string } {
@@ -48,7 +49,8 @@ test("A second daemon of a bpf directory is refused and leaves nothing", async (
 test("Of many that begin together exactly one gets the lock, over a stale pid file", async (t) => {
   const { stateDir, bpffs } = directories(t);
   mkdirSync(stateDir);
-  writeFileSync(pidFilePath(stateDir), "4194305\n1\n");
+  writeFileSync(pidFilePath(stateDir), "4194305\n");
+  writeFileSync(startTimePath(stateDir), "4194305 1\n");
   const module = JSON.stringify(new URL("../../src/control/pidfile.js", import.meta.url).href);
   const program = `
     const { DaemonLock } = await import(${module});
@@ -97,17 +99,17 @@ test("Another process that was given the same pid later is not taken for the dae
   const { stateDir, bpffs } = directories(t);
   const lock = await DaemonLock.acquire(stateDir, bpffs);
   t.after(() => lock.release());
-  writeFileSync(pidFilePath(stateDir), `${process.pid}\n${Number(processStartTime(process.pid)) - 1}\n`);
+  writeFileSync(startTimePath(stateDir), `${process.pid} ${Number(processStartTime(process.pid)) - 1}\n`);
   assert.deepEqual(readPidFile(stateDir), { pid: process.pid, alive: false });
   writeFileSync(pidFilePath(stateDir), "nonsense");
   assert.deepEqual(readPidFile(stateDir), { pid: 0, alive: false });
 });
 
-test("The first line of the pid file is the pid alone", async (t) => {
+test("The pid file holds the pid alone, as tools of other daemons expect", async (t) => {
   const { stateDir, bpffs } = directories(t);
   const lock = await DaemonLock.acquire(stateDir, bpffs);
   t.after(() => lock.release());
-  assert.equal(readFileSync(pidFilePath(stateDir), "utf8").split("\n")[0], String(process.pid));
+  assert.equal(readFileSync(pidFilePath(stateDir), "utf8"), `${process.pid}\n`);
 });
 
 test("Long directories that differ have different locks", async (t) => {
