@@ -4,10 +4,11 @@ import { connect as tcpConnect, isIP } from "node:net";
 import type { Socket } from "node:net";
 import { connect as tlsConnect } from "node:tls";
 import type { CheckSpec } from "../../model/config.ts";
-import type { RegexHandle } from "../../native.ts";
 import type { Check, CheckOutcome, CheckSurroundings } from "../check.ts";
 import { constantCheck, describeError, isOwnTrouble } from "../check.ts";
 import type { HostNames } from "../host-names.ts";
+import { compileReceive } from "../receive.ts";
+import type { Receive } from "../receive.ts";
 import { serverNameOf, tlsOptions } from "../tls.ts";
 import type { TlsPolicy } from "../tls.ts";
 
@@ -41,9 +42,9 @@ type Answer =
 export function prepareHttp(spec: CheckSpec, surroundings: CheckSurroundings): Check {
   const first = firstDestination(spec);
   if (first === undefined) return constantCheck({ up: false, detail: `cannot fetch ${spec.request}` });
-  let receive: Matcher | undefined;
+  let receive: Receive;
   try {
-    receive = spec.receive === "" ? undefined : prepareReceive(spec.receive, surroundings);
+    receive = compileReceive(spec.receive, surroundings.native);
   } catch (error) {
     return constantCheck({ up: false, detail: `receive: ${describeError(error)}` });
   }
@@ -52,39 +53,23 @@ export function prepareHttp(spec: CheckSpec, surroundings: CheckSurroundings): C
     async attempt(signal) {
       const answer = await fetchFollowing(first, spec.httpMethod, surroundings, signal);
       if (answer.kind === "failure") return { up: false, detail: answer.detail };
-      return judge(answer.status, answer.body, spec.httpMethod, receive);
+      return judge(answer.status, answer.body, spec, receive);
     },
   };
-}
-
-type Matcher = (body: Buffer) => boolean;
-
-function prepareReceive(pattern: string, { native }: CheckSurroundings): Matcher {
-  const regex: RegexHandle = native.regexCompile(pattern);
-  return (body) => native.regexTest(regex, body);
 }
 
 function judge(
   status: number,
   body: Buffer,
-  method: CheckSpec["httpMethod"],
-  receive: Matcher | undefined,
+  { httpMethod, receive: pattern }: CheckSpec,
+  receive: Receive,
 ): CheckOutcome {
   if (status < 200 || status > 299) return { up: false, detail: `HTTP status ${status}` };
-  if (receive === undefined) return { up: true, detail: `HTTP status ${status}` };
-  if (method === "HEAD") return { up: false, detail: "HEAD brings no body that receive could match" };
-  try {
-    if (receive(body)) return { up: true, detail: `HTTP status ${status}, receive matches` };
-  } catch (error) {
-    return { up: false, detail: `receive: ${describeError(error)}` };
-  }
-  return { up: false, detail: `HTTP status ${status}, receive does not match ${excerpt(body)}` };
-}
-
-/** The beginning of an answer, fit for one line of a log. */
-function excerpt(body: Buffer): string {
-  const text = body.toString("latin1", 0, 40).replaceAll(/[^\x20-\x7e]+/g, " ");
-  return `${JSON.stringify(text)}${body.length > 40 ? "..." : ""}`;
+  if (pattern === "") return { up: true, detail: `HTTP status ${status}` };
+  if (httpMethod === "HEAD") return { up: false, detail: "HEAD brings no body that receive could match" };
+  const objection = receive(body);
+  if (objection !== undefined) return { up: false, detail: `HTTP status ${status}, ${objection}` };
+  return { up: true, detail: `HTTP status ${status}, receive matches` };
 }
 
 /** The real server itself, or the `http://HOST:PORT/path` that stands as its request. */

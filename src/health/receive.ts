@@ -1,0 +1,27 @@
+import type { Native } from "../native.ts";
+import { describeError } from "./check.ts";
+
+/** Judges an answer: undefined if it is good, else why not, on one line for people. */
+export type Receive = (answer: Buffer) => string | undefined;
+
+/**
+ * `receive`, a Perl regular expression that is looked for anywhere in the answer; empty: any answer will do. Throws if
+ * it is not one.
+ */
+export function compileReceive(pattern: string, native: Pick<Native, "regexCompile" | "regexTest">): Receive {
+  if (pattern === "") return () => undefined;
+  const regex = native.regexCompile(pattern);
+  return (answer) => {
+    try {
+      return native.regexTest(regex, answer) ? undefined : `receive does not match ${excerpt(answer)}`;
+    } catch (error) {
+      return `receive: ${describeError(error)}`;
+    }
+  };
+}
+
+/** The beginning of an answer, fit for one line of a log. */
+export function excerpt(answer: Buffer): string {
+  const text = answer.toString("latin1", 0, 40).replaceAll(/[^\x20-\x7e]+/g, " ");
+  return `${JSON.stringify(text)}${answer.length > 40 ? "..." : ""}`;
+}
