@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The BPF filesystem: whether a path lies in one, and mounting one. */
+/* The BPF filesystem: whether a path lies in one, mounting one and unmounting it. */
 #include "napi.h"
 
 #include <errno.h>
@@ -33,8 +33,20 @@ static napi_value bpffs_mount(struct call *call)
 	return result_undefined(call);
 }
 
+static napi_value bpffs_unmount(struct call *call)
+{
+	char path[PATH_MAX];
+
+	if (!argument_path(call, 0, path))
+		return NULL;
+	if (umount2(path, UMOUNT_NOFOLLOW))
+		return fail(call, errno, path);
+	return result_undefined(call);
+}
+
 const struct binding filesystem_bindings[] = {
 	{ "filesystemType", filesystem_type },
 	{ "bpffsMount", bpffs_mount },
+	{ "bpffsUnmount", bpffs_unmount },
 	{ NULL, NULL },
 };

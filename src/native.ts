@@ -167,6 +167,8 @@ export interface Native {
   filesystemType(path: string): number;
   /** mount(2): `bpffsMount("/sys/fs/bpf")` mounts a bpf filesystem there. */
   bpffsMount(path: string): void;
+  /** umount(2): throws "EINVAL" where nothing is mounted, "EBUSY" while something in it is in use. */
+  bpffsUnmount(path: string): void;
 }
 
 let loaded: Native | undefined;

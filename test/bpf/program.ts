@@ -97,7 +97,7 @@ export class Program {
   close(): void {
     this.maps.close();
     this.#native.objectClose(this.#object);
-    removePins(this.#bpffs);
+    removePins(this.#native, this.#bpffs);
     rmSync(this.#bpffs, { recursive: true, force: true });
   }
 

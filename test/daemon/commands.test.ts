@@ -110,7 +110,10 @@ function remove(): void {
   if (daemon?.alive === true) process.kill(daemon.pid, "SIGKILL");
   if (existsSync(`/run/netns/${namespace}`)) ip("netns", "del", namespace);
   // Pinned links go with their bpf filesystem.
-  if (existsSync(mount)) execFileSync("umount", ["--lazy", mount], { stdio: "pipe" });
+  for (const line of readFileSync("/proc/mounts", "utf8").split("\n")) {
+    const place = line.split(" ")[1] ?? "";
+    if (place.startsWith(`${directory}/`)) execFileSync("umount", ["--lazy", place], { stdio: "pipe" });
+  }
   rmSync(directory, { recursive: true, force: true });
 }
 
@@ -327,6 +330,25 @@ describe("commands of a daemon", { skip: missing() }, () => {
     assert.notEqual(attached(), undefined);
     writeFileSync(configFile, configuration);
     assert.equal((await xlb("start", ...daemonArguments)).code, 0);
+  });
+
+  test("A bpf filesystem that was mounted for the director goes with it", async () => {
+    const folder = join(directory, "pins");
+
+    const own = ["--state-dir", stateDir, "--bpffs", folder];
+    const run = async (...args: string[]): Promise<number | null> => {
+      const child = spawnXlb(...args, ...own);
+      await once(child, "close");
+      return child.exitCode;
+    };
+    assert.equal((await xlb("stop")).code, 0);
+    assert.equal(await run("start", ...daemonArguments), 0);
+    assert.ok(readFileSync("/proc/mounts", "utf8").includes(` ${folder} bpf `));
+    assert.equal(await run("stop", "--keep"), 0);
+    assert.ok(existsSync(join(folder, "director")));
+    assert.equal(await run("stop"), 0);
+    assert.ok(!readFileSync("/proc/mounts", "utf8").includes(folder));
+    assert.ok(!existsSync(folder));
   });
 
   test("run ends in order on SIGTERM", async () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdirSync, unlinkSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmdirSync, unlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, describe, test } from "node:test";
 import {
@@ -49,6 +50,15 @@ if (namespaceFolder !== undefined) {
       assert.notEqual(native.filesystemType("/proc"), bpffsMagic);
       assert.equal(errorOf(() => native.filesystemType("/proc/none")).code, "ENOENT");
       assert.equal(errorOf(() => native.bpffsMount("/proc/none")).code, "ENOENT");
+    });
+
+    test("what was mounted can be unmounted, once", () => {
+      const own = mkdtempSync(join(tmpdir(), "xlb-mount-"));
+      native.bpffsMount(own);
+      native.bpffsUnmount(own);
+      assert.notEqual(native.filesystemType(own), bpffsMagic);
+      assert.equal(errorOf(() => native.bpffsUnmount(own)).code, "EINVAL");
+      rmdirSync(own);
     });
 
     test("native mode attaches to veth, closing an unpinned link detaches", () => {

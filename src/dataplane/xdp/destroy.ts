@@ -15,6 +15,6 @@ export function destroyPinned(native: Native, bpffs: string): boolean {
     native.linkClose(link);
     rmSync(join(links, file));
   }
-  removePins(bpffs);
+  removePins(native, bpffs);
   return found;
 }

@@ -40,6 +40,8 @@ const defaultIcmpPerSecond = 1000;
 /** What statfs(2) says of a bpffs. */
 export const bpfFilesystem = 0xcafe4a11;
 const standardBpffs = "/sys/fs/bpf";
+/** A folder in a bpffs that was mounted for a director alone, and goes with it. */
+const ownMount = "mounted-by-xlb";
 
 /**
  * Seconds, by `enum connection_state`. Those of the kernel's tcp_timeouts and udp_timeouts (ip_vs_proto_tcp.c,
@@ -84,6 +86,7 @@ export function ensureBpffs(native: Native, bpffs: string): void {
     } else {
       makeFolders(missing);
       native.bpffsMount(bpffs);
+      mkdirSync(join(bpffs, ownMount));
     }
   }
   makeFolders([...missing, join(bpffs, "maps")]);
@@ -133,7 +136,7 @@ export function loadDirector(native: Native, options: LoadOptions): Loaded {
     };
   } catch (cause) {
     native.objectClose(object);
-    if (!adopted) removePins(bpffs);
+    if (!adopted) removePins(native, bpffs);
     throw cause;
   }
 }
@@ -157,13 +160,21 @@ export function pinProgram(native: Native, program: ProgramHandle, path: string)
 }
 
 /** Removes every pin but the links; maps that nothing else holds are gone then. */
-export function removePins(bpffs: string): void {
+export function removePins(native: Pick<Native, "bpffsUnmount">, bpffs: string): void {
   for (const program of ["director", "control", "director-new", "control-new"]) {
     rmSync(join(bpffs, program), { force: true });
   }
   removeMaps(bpffs);
   for (const folder of [join(bpffs, "maps"), join(bpffs, "links"), bpffs]) {
     if (existsSync(folder) && readdirSync(folder).length === 0) removeFolder(folder);
+  }
+  // The kernel itself puts files named *.debug at the root of a bpffs.
+  if (
+    existsSync(join(bpffs, ownMount)) &&
+    readdirSync(bpffs).every((name) => name === ownMount || name.includes("."))
+  ) {
+    native.bpffsUnmount(bpffs);
+    removeFolder(bpffs);
   }
 }
 

@@ -86,7 +86,7 @@ export async function openXdpDataPlane(options: XdpOptions, deps: XdpDeps): Prom
   } catch (cause) {
     maps?.close();
     native.objectClose(loaded.object);
-    if (!loaded.adopted) removePins(bpffs);
+    if (!loaded.adopted) removePins(native, bpffs);
     throw cause;
   }
 }
@@ -244,7 +244,7 @@ export class XdpDataPlane implements DataPlane {
   destroy(): void {
     this.#parts.attachments.detachAll();
     this.close();
-    removePins(this.bpffs);
+    removePins(this.#deps.native, this.bpffs);
   }
 }
 
