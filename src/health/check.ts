@@ -66,6 +66,8 @@ const plainWords: Readonly<Record<string, string>> = {
 export function describeError(error: unknown): string {
   const words = plainWords[errorCode(error)];
   if (words !== undefined) return words;
+  // What OpenSSL objects to; its message is a line of its source.
+  if (error instanceof Error && "library" in error && "reason" in error) return `TLS: ${String(error.reason)}`;
   return (error instanceof Error ? error.message : String(error)).replaceAll(/\s+/g, " ");
 }
 

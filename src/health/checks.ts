@@ -4,32 +4,40 @@ import { constantCheck } from "./check.ts";
 import { combine } from "./checks/combined.ts";
 import { prepareConnect } from "./checks/connect.ts";
 import { prepareExternal, prepareExternalPerl } from "./checks/external.ts";
+import { prepareFtp } from "./checks/ftp.ts";
 import { prepareHttp } from "./checks/http.ts";
+import { prepareImap } from "./checks/imap.ts";
+import { prepareNntp } from "./checks/nntp.ts";
+import { prepareLdap } from "./checks/ldap.ts";
 import { preparePing } from "./checks/ping.ts";
+import { preparePop } from "./checks/pop.ts";
+import { prepareSimpleTcp } from "./checks/simpletcp.ts";
+import { prepareSip } from "./checks/sip.ts";
+import { prepareSmtp } from "./checks/smtp.ts";
 
 /** What a negotiate check speaks. */
 const negotiateChecks = {
   dns: connectInstead,
-  ftp: connectInstead,
+  ftp: prepareFtp,
   http: prepareHttp,
-  http_proxy: connectInstead,
+  http_proxy: prepareHttp,
   https: prepareHttp,
-  imap: connectInstead,
-  imaps: connectInstead,
-  ldap: connectInstead,
-  ldaps: connectInstead,
+  imap: prepareImap,
+  imaps: prepareImap,
+  ldap: prepareLdap,
+  ldaps: prepareLdap,
   mysql: connectInstead,
-  nntp: connectInstead,
+  nntp: prepareNntp,
   none: alwaysUp,
   oracle: connectInstead,
   pgsql: connectInstead,
-  pop: connectInstead,
-  pops: connectInstead,
+  pop: preparePop,
+  pops: preparePop,
   radius: connectInstead,
-  simpletcp: connectInstead,
-  sip: connectInstead,
-  smtp: connectInstead,
-  submission: connectInstead,
+  simpletcp: prepareSimpleTcp,
+  sip: prepareSip,
+  smtp: prepareSmtp,
+  submission: prepareSmtp,
 } satisfies Record<CheckService, PrepareCheck>;
 
 const checkTypes = {

@@ -18,9 +18,16 @@ const maxRedirects = 7;
 const maxBodyBytes = 1 << 20;
 const redirectStatus: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
+interface Proxy {
+  readonly address: string;
+  readonly port: number;
+}
+
 /** Where one request goes and what it says. */
 interface Destination {
   readonly secure: boolean;
+  /** Absent: it goes directly. */
+  readonly proxy?: Proxy | undefined;
   /** An address, or a name to be looked up. */
   readonly host: string;
   readonly port: number;
@@ -38,6 +45,9 @@ type Answer =
  * http and https: up if the status is 2xx after at most 7 redirects, wherever they lead, and the body matches `receive`.
  * `receive` never matches with HEAD. As ldirectord 4.12, but with SNI if `virtualhost` is a name, and certificates are
  * verified only if asked.
+ *
+ * http_proxy: the same with the request, an absolute address, and every redirect fetched through the real server as a
+ * proxy; https never is, as in ldirectord.
  */
 export function prepareHttp(spec: CheckSpec, surroundings: CheckSurroundings): Check {
   const first = firstDestination(spec);
@@ -51,7 +61,7 @@ export function prepareHttp(spec: CheckSpec, surroundings: CheckSurroundings): C
   return {
     timeoutMs: spec.negotiateTimeoutMs,
     async attempt(signal) {
-      const answer = await fetchFollowing(first, spec.httpMethod, surroundings, signal);
+      const answer = await fetchFollowing(first, proxyOf(spec), spec.httpMethod, surroundings, signal);
       if (answer.kind === "failure") return { up: false, detail: answer.detail };
       return judge(answer.status, answer.body, spec, receive);
     },
@@ -72,6 +82,11 @@ function judge(
   return { up: true, detail: `HTTP status ${status}, receive matches` };
 }
 
+/** The real server, if it is checked as a proxy. */
+function proxyOf({ service, address, port }: CheckSpec): Proxy | undefined {
+  return service === "http_proxy" ? { address, port } : undefined;
+}
+
 /** The real server itself, or the `http://HOST:PORT/path` that stands as its request. */
 function firstDestination(spec: CheckSpec): Destination | undefined {
   const secure = spec.service === "https";
@@ -79,18 +94,22 @@ function firstDestination(spec: CheckSpec): Destination | undefined {
   const whole = /^\/?(https?:\/\/.*)$/is.exec(spec.request)?.[1];
   if (whole !== undefined) {
     const url = URL.canParse(whole) ? new URL(whole) : undefined;
-    return url === undefined ? undefined : { ...urlDestination(url), hostHeader };
+    if (url === undefined) return undefined;
+    const proxy = proxyOf(spec);
+    if (proxy !== undefined) return proxy.port === 0 ? undefined : urlDestination(url, proxy);
+    return { ...urlDestination(url), hostHeader };
   }
-  if (spec.port === 0) return undefined;
+  if (spec.port === 0 || spec.service === "http_proxy") return undefined;
   const serverName = secure ? serverNameOf(spec.virtualHost) : "";
   return { secure, host: spec.address, port: spec.port, path: escapePath(spec.request), hostHeader, serverName };
 }
 
-function urlDestination(url: URL): Destination {
+function urlDestination(url: URL, proxy?: Proxy): Destination {
   const secure = url.protocol === "https:";
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
   return {
     secure,
+    proxy: secure ? undefined : proxy,
     host,
     port: url.port === "" ? (secure ? 443 : 80) : Number(url.port),
     path: escapePath(url.pathname + url.search),
@@ -112,6 +131,7 @@ function bracketed(host: string): string {
 
 async function fetchFollowing(
   first: Destination,
+  proxy: Proxy | undefined,
   method: CheckSpec["httpMethod"],
   surroundings: CheckSurroundings,
   signal: AbortSignal,
@@ -123,7 +143,7 @@ async function fetchFollowing(
       kind: "failure",
       detail: redirects === 0 ? detail : `redirected to ${destination.hostHeader}: ${detail}`,
     });
-    const address = isIP(destination.host) === 0 ? await lookUp(destination.host, names, signal) : destination.host;
+    const address = destination.proxy?.address ?? (await addressOf(destination.host, names, signal));
     if (address === undefined) return failed(`cannot resolve ${destination.host}`);
     const answer = await fetchOnce(destination, address, method, surroundings, signal);
     if (answer.kind === "failure") return failed(answer.detail);
@@ -131,7 +151,7 @@ async function fetchFollowing(
     if (redirects === maxRedirects) return failed(`more than ${maxRedirects} redirects`);
     const target = redirectTarget(destination, answer.location);
     if (target === undefined) return failed(`HTTP status ${answer.status} leads nowhere`);
-    destination = urlDestination(target);
+    destination = urlDestination(target, proxy);
   }
 }
 
@@ -143,7 +163,8 @@ function redirectTarget(from: Destination, location: string): URL | undefined {
 }
 
 /** Undefined if the name is unknown, or was not found in time. */
-async function lookUp(name: string, names: HostNames, signal: AbortSignal): Promise<string | undefined> {
+async function addressOf(name: string, names: HostNames, signal: AbortSignal): Promise<string | undefined> {
+  if (isIP(name) !== 0) return name;
   const aborted = new Promise<undefined>((resolve) => {
     signal.addEventListener("abort", () => resolve(undefined), { once: true });
   });
@@ -151,8 +172,8 @@ async function lookUp(name: string, names: HostNames, signal: AbortSignal): Prom
 }
 
 /** Makes the connection; errors after the answer find a listener that ignores them. */
-function open({ secure, port, serverName }: Destination, address: string, tls: TlsPolicy): Socket {
-  if (!secure) return tcpConnect({ host: address, port });
+function open({ secure, proxy, port, serverName }: Destination, address: string, tls: TlsPolicy): Socket {
+  if (!secure) return tcpConnect({ host: address, port: proxy?.port ?? port });
   return tlsConnect({ host: address, port, ...tlsOptions(tls, serverName) });
 }
 
@@ -172,7 +193,7 @@ function fetchOnce(
     const socket = open(destination, address, tls);
     const request: ClientRequest = httpRequest({
       method,
-      path: destination.path,
+      path: destination.proxy === undefined ? destination.path : `http://${destination.hostHeader}${destination.path}`,
       headers: ["Host", destination.hostHeader, "User-Agent", userAgent],
       setHost: false,
       // Without an agent nothing is pooled, and the request asks the server to close.
