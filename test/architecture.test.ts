@@ -23,8 +23,11 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   "report/": ["model/", "control/protocol.ts"],
   "reconcile/": ["model/", "dataplane/data-plane.ts"],
   "dataplane/data-plane.ts": ["model/"],
-  "dataplane/xdp/": ["model/", "dataplane/data-plane.ts", "native.ts"],
-  "dataplane/ipvs/": ["model/", "dataplane/data-plane.ts", "native.ts"],
+  "dataplane/netlink/": ["native.ts"],
+  "dataplane/xdp/": ["model/", "dataplane/data-plane.ts", "dataplane/netlink/", "native.ts"],
+  "dataplane/ipvs/": ["model/", "dataplane/data-plane.ts", "dataplane/netlink/", "native.ts"],
+  // Which plane serves what.
+  "dataplane/ladder/": ["model/", "dataplane/", "native.ts"],
   "daemon/": [
     "model/",
     "native.ts",

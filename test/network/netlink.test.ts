@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { addressOf, parseAddress, printAddress } from "../../src/dataplane/xdp/netlink-address.ts";
+import { addressOf, parseAddress, printAddress } from "../../src/dataplane/netlink/address.ts";
+import { MalformedMessage, decodeErrorNumber, decodeMessages } from "../../src/dataplane/netlink/messages.ts";
 import {
-  MalformedMessage,
   NTF_EXT_LEARNED,
   NTF_EXT_MANAGED,
   NTF_USE,
@@ -12,9 +12,7 @@ import {
   RTM_GETLINK,
   RTM_GETNEIGH,
   decodeAddress,
-  decodeErrorNumber,
   decodeLink,
-  decodeMessages,
   decodeNeighbour,
   decodeRoute,
   decodeRule,

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { parseAddress } from "../../src/dataplane/xdp/netlink-address.ts";
-import type { Address } from "../../src/dataplane/xdp/netlink-address.ts";
+import { parseAddress } from "../../src/dataplane/netlink/address.ts";
+import type { Address } from "../../src/dataplane/netlink/address.ts";
 import { RouteCache } from "../../src/dataplane/xdp/netlink-routes.ts";
 import type { Route } from "../../src/dataplane/xdp/netlink-routes.ts";
 

@@ -1,5 +1,5 @@
-import type { Address } from "./netlink-address.ts";
-import type { NetlinkSocket } from "./netlink-socket.ts";
+import type { Address } from "../netlink/address.ts";
+import type { NetlinkSocket } from "../netlink/socket.ts";
 import {
   NTF_EXT_LEARNED,
   NTF_EXT_MANAGED,

@@ -1,19 +1,19 @@
 import type { Native } from "../../native.ts";
-import { parseAddress, prefixOf, printAddress } from "./netlink-address.ts";
-import type { Address } from "./netlink-address.ts";
+import { parseAddress, prefixOf, printAddress } from "../netlink/address.ts";
+import type { Address } from "../netlink/address.ts";
 import { Neighbours } from "./netlink-neighbours.ts";
 import type { Target } from "./netlink-neighbours.ts";
 import { RouteCache } from "./netlink-routes.ts";
 import type { Route } from "./netlink-routes.ts";
-import { NetlinkError, NetlinkSocket } from "./netlink-socket.ts";
+import { NETLINK_ROUTE, NetlinkError, NetlinkSocket } from "../netlink/socket.ts";
+import { AF_INET6, MalformedMessage } from "../netlink/messages.ts";
+import type { Message } from "../netlink/messages.ts";
 import {
-  AF_INET6,
   ARPHRD_ETHER,
   ETH_P_8021Q,
   IFF_LOOPBACK,
   IFF_RUNNING,
   IFF_UP,
-  MalformedMessage,
   RTM_DELADDR,
   RTM_DELLINK,
   RTM_DELNEIGH,
@@ -45,10 +45,11 @@ import {
   decodeNeighbour,
   decodeRoute,
   decodeRule,
+  encodeDump,
   encodeRouteQuery,
   familyOfBytes,
 } from "./netlink.ts";
-import type { InterfaceAddress, Link, Message, NeighbourMessage, RouteMessage } from "./netlink.ts";
+import type { InterfaceAddress, Link, NeighbourMessage, RouteMessage } from "./netlink.ts";
 import type { Network, NetworkInterface, Resolution } from "./network.ts";
 
 /** RTNLGRP_*: links, neighbours, IPv4 and IPv6 addresses, routes and rules, nexthop objects. */
@@ -120,10 +121,13 @@ class NetlinkNetwork implements Network {
   constructor(native: Native, log: NetworkLog, options: NetworkOptions) {
     this.#native = native;
     this.#log = log;
-    this.#events = new NetlinkSocket(native, GROUPS, options.receiveBuffer ?? RECEIVE_BUFFER);
+    this.#events = new NetlinkSocket(native, NETLINK_ROUTE, {
+      groups: GROUPS,
+      receiveBuffer: options.receiveBuffer ?? RECEIVE_BUFFER,
+    });
     try {
       this.#events.join(RTNLGRP_NEXTHOP);
-      this.#requests = new NetlinkSocket(native, [], undefined);
+      this.#requests = new NetlinkSocket(native, NETLINK_ROUTE);
     } catch (error) {
       this.#events.close();
       throw error;
@@ -338,11 +342,16 @@ class NetlinkNetwork implements Network {
     return this.#defaults().get(familyOfBytes(virtualAddress.bytes)) ?? [];
   }
 
+  /** `type` is one of RTM_GET*. */
+  #dump(what: string, type: number): Message[] {
+    return this.#requests.dump(what, (sequence) => encodeDump(type, sequence));
+  }
+
   /** Outgoing interfaces of the preferred default route of the main table, by family. */
   #defaults(): ReadonlyMap<number, readonly number[]> {
     if (this.#defaultInterfaces !== undefined) return this.#defaultInterfaces;
     const best = new Map<number, { metric: number; interfaces: number[] }>();
-    for (const message of this.#requests.dump("routes", RTM_GETROUTE)) {
+    for (const message of this.#dump("routes", RTM_GETROUTE)) {
       const route = decodeRoute(message.payload);
       if (route === undefined || !isDefault(route)) continue;
       const interfaces = [...route.pathInterfaces, ...(route.ifindex === 0 ? [] : [route.ifindex])];
@@ -559,25 +568,25 @@ class NetlinkNetwork implements Network {
     if (this.#lost) this.#log.info({}, "netlink events were lost: everything is read anew");
     this.#lost = false;
     this.#links = new Map();
-    for (const { payload } of this.#requests.dump("interfaces", RTM_GETLINK)) {
+    for (const { payload } of this.#dump("interfaces", RTM_GETLINK)) {
       const link = decodeLink(payload);
       if (link.family === 0) this.#links.set(link.ifindex, link);
     }
     this.#addresses = new Map();
-    for (const { payload } of this.#requests.dump("addresses", RTM_GETADDR)) {
+    for (const { payload } of this.#dump("addresses", RTM_GETADDR)) {
       const address = decodeAddress(payload);
       if (address !== undefined) this.#applyAddress(address, false);
     }
     this.#routes.clear();
     for (const type of [RTM_GETROUTE, RTM_GETRULE]) {
-      for (const { payload } of this.#requests.dump(type === RTM_GETROUTE ? "routes" : "rules", type)) {
+      for (const { payload } of this.#dump(type === RTM_GETROUTE ? "routes" : "rules", type)) {
         const message = type === RTM_GETROUTE ? decodeRoute(payload) : decodeRule(payload);
         if (message !== undefined) this.#addPrefix(message);
       }
     }
     this.#prefixesAtDump = this.#routes.size;
     const neighbours: NeighbourMessage[] = [];
-    for (const { payload } of this.#requests.dump("neighbours", RTM_GETNEIGH)) {
+    for (const { payload } of this.#dump("neighbours", RTM_GETNEIGH)) {
       const neighbour = decodeNeighbour(payload);
       if (neighbour !== undefined) neighbours.push(neighbour);
     }

@@ -1,5 +1,5 @@
-import { addressOf, prefixOf } from "./netlink-address.ts";
-import type { Address } from "./netlink-address.ts";
+import { addressOf, prefixOf } from "../netlink/address.ts";
+import type { Address } from "../netlink/address.ts";
 
 /** How the kernel would send to an address. */
 export type Route =

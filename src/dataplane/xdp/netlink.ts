@@ -1,20 +1,24 @@
 /**
  * NETLINK_ROUTE messages, encoded and decoded: bytes in, plain values out, no sockets. Numbers are those of
- * linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, fib_rules.h and neighbour.h. Netlink speaks host byte order, which
- * is little-endian wherever this runs; addresses and VLAN protocols inside are in network byte order.
+ * linux/rtnetlink.h, if_link.h, if_addr.h, fib_rules.h and neighbour.h. Addresses and VLAN protocols inside are in network
+ * byte order.
  */
-
-export const AF_INET = 2;
-export const AF_INET6 = 10;
-
-export const NLM_F_REQUEST = 0x1;
-export const NLM_F_DUMP_INTR = 0x10;
-export const NLM_F_DUMP = 0x300;
-export const NLM_F_CREATE = 0x400;
-
-export const NLMSG_ERROR = 2;
-export const NLMSG_DONE = 3;
-export const NLMSG_OVERRUN = 4;
+import {
+  AF_INET,
+  AF_INET6,
+  MalformedMessage,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_REQUEST,
+  align,
+  attribute,
+  eachAttribute,
+  encodeMessage,
+  need,
+  text,
+  u32,
+  u32Bytes,
+} from "../netlink/messages.ts";
 
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
@@ -68,11 +72,6 @@ export const NTF_EXT_LEARNED = 0x10;
 /** In NDA_FLAGS_EXT, since Linux 5.16. */
 export const NTF_EXT_MANAGED = 0x1;
 
-const NLMSG_HEADER = 16;
-const ATTRIBUTE_HEADER = 4;
-/** Leaves out NLA_F_NESTED and NLA_F_NET_BYTEORDER. */
-const NLA_TYPE_MASK = 0x3fff;
-
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
@@ -100,19 +99,6 @@ const NDA_DST = 1;
 const NDA_LLADDR = 2;
 const NDA_PROTOCOL = 12;
 const NDA_FLAGS_EXT = 15;
-
-/** A message that contradicts its own lengths. */
-export class MalformedMessage extends Error {
-  override readonly name = "MalformedMessage";
-}
-
-export interface Message {
-  readonly type: number;
-  readonly flags: number;
-  readonly sequence: number;
-  /** After the message header. */
-  readonly payload: Buffer;
-}
 
 export interface Link {
   /** AF_UNSPEC; AF_BRIDGE messages tell of bridge ports and are not about the interface's life. */
@@ -183,31 +169,6 @@ export interface NeighbourMessage {
   readonly address: Buffer;
   /** Empty while it is not known. */
   readonly mac: Uint8Array;
-}
-
-/** Splits a datagram; throws {@link MalformedMessage} when a length does not fit. */
-export function decodeMessages(datagram: Buffer): Message[] {
-  const messages: Message[] = [];
-  for (let offset = 0; offset < datagram.length;) {
-    if (datagram.length - offset < NLMSG_HEADER) throw new MalformedMessage(`${datagram.length - offset} bytes left`);
-    const length = datagram.readUInt32LE(offset);
-    if (length < NLMSG_HEADER || length > datagram.length - offset) {
-      throw new MalformedMessage(`message of ${length} bytes in ${datagram.length - offset}`);
-    }
-    messages.push({
-      type: datagram.readUInt16LE(offset + 4),
-      flags: datagram.readUInt16LE(offset + 6),
-      sequence: datagram.readUInt32LE(offset + 8),
-      payload: datagram.subarray(offset + NLMSG_HEADER, offset + length),
-    });
-    offset += align(length);
-  }
-  return messages;
-}
-
-/** The errno (positive) of an NLMSG_ERROR or NLMSG_DONE payload; 0: success. */
-export function decodeErrorNumber(payload: Buffer): number {
-  return payload.length < 4 ? 0 : Math.abs(payload.readInt32LE(0));
 }
 
 export function decodeLink(payload: Buffer): Link {
@@ -425,60 +386,6 @@ export function encodeNeighbourRequest(
   return encodeMessage(RTM_NEWNEIGH, flags, sequence, header, attributes);
 }
 
-function encodeMessage(
-  type: number,
-  flags: number,
-  sequence: number,
-  header: Buffer,
-  attributes: readonly Buffer[],
-): Buffer {
-  const body = Buffer.concat([Buffer.alloc(NLMSG_HEADER), header, ...attributes]);
-  body.writeUInt32LE(body.length, 0);
-  body.writeUInt16LE(type, 4);
-  body.writeUInt16LE(flags, 6);
-  body.writeUInt32LE(sequence, 8);
-  return body;
-}
-
-function attribute(type: number, value: Uint8Array): Buffer {
-  const bytes = Buffer.alloc(align(ATTRIBUTE_HEADER + value.length));
-  bytes.writeUInt16LE(ATTRIBUTE_HEADER + value.length, 0);
-  bytes.writeUInt16LE(type, 2);
-  bytes.set(value, ATTRIBUTE_HEADER);
-  return bytes;
-}
-
-function eachAttribute(bytes: Buffer, start: number, visit: (type: number, value: Buffer) => void): void {
-  for (let offset = start; offset + ATTRIBUTE_HEADER <= bytes.length;) {
-    const length = bytes.readUInt16LE(offset);
-    if (length < ATTRIBUTE_HEADER || length > bytes.length - offset) {
-      throw new MalformedMessage(`attribute of ${length} bytes in ${bytes.length - offset}`);
-    }
-    visit(bytes.readUInt16LE(offset + 2) & NLA_TYPE_MASK, bytes.subarray(offset + ATTRIBUTE_HEADER, offset + length));
-    offset += align(length);
-  }
-}
-
-function need(bytes: Buffer, size: number, what: string): void {
-  if (bytes.length < size) throw new MalformedMessage(`${what} of ${bytes.length} bytes`);
-}
-
-function u32(value: Buffer, what: string): number {
-  need(value, 4, what);
-  return value.readUInt32LE(0);
-}
-
-function u32Bytes(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-}
-
-function text(value: Buffer): string {
-  const end = value.indexOf(0);
-  return value.toString("utf8", 0, end < 0 ? value.length : end);
-}
-
 function addressOfFamily(value: Buffer, family: number): Buffer {
   if (value.length !== addressSize(family)) throw new MalformedMessage(`address of ${value.length} bytes`);
   return value;
@@ -490,8 +397,4 @@ function addressSize(family: number): number {
 
 export function familyOfBytes(address: Uint8Array): number {
   return address.length === 4 ? AF_INET : AF_INET6;
-}
-
-function align(length: number): number {
-  return (length + 3) & ~3;
 }

@@ -7,13 +7,14 @@ import {
   NLMSG_OVERRUN,
   decodeErrorNumber,
   decodeMessages,
-  encodeDump,
-} from "./netlink.ts";
-import type { Message } from "./netlink.ts";
+} from "./messages.ts";
+import type { Message } from "./messages.ts";
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
-const NETLINK_ROUTE = 0;
+/** Protocols. */
+export const NETLINK_ROUTE = 0;
+export const NETLINK_GENERIC = 16;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
@@ -42,8 +43,15 @@ export class NetlinkError extends Error {
   }
 }
 
+export interface NetlinkOptions {
+  /** Multicast groups (RTNLGRP_*) to join. */
+  readonly groups?: readonly number[];
+  /** Bytes; default: the system's. */
+  readonly receiveBuffer?: number;
+}
+
 /**
- * A NETLINK_ROUTE socket of the present network namespace. The kernel works on a request inside send(2), so the answer is
+ * A netlink socket of the present network namespace. The kernel works on a request inside send(2), so the answer is
  * there when `send` returns and nothing here ever waits.
  */
 export class NetlinkSocket {
@@ -51,10 +59,10 @@ export class NetlinkSocket {
   readonly #native: Native;
   #sequence = 0;
 
-  /** Joins multicast groups (RTNLGRP_*); `receiveBuffer` in bytes, undefined: the system's default. */
-  constructor(native: Native, groups: readonly number[], receiveBuffer: number | undefined) {
+  /** `protocol` is one of NETLINK_*. */
+  constructor(native: Native, protocol: number, { groups = [], receiveBuffer }: NetlinkOptions = {}) {
     this.#native = native;
-    this.fd = native.socketOpen(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    this.fd = native.socketOpen(AF_NETLINK, SOCK_RAW, protocol);
     try {
       if (receiveBuffer !== undefined) this.#setReceiveBuffer(receiveBuffer);
       native.socketOption(this.fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
@@ -115,11 +123,24 @@ export class NetlinkSocket {
     throw new Error(`${what}: no answer from the kernel`);
   }
 
+  /** One request that is acknowledged and answered by nothing else. Throws {@link NetlinkError} when the kernel refuses. */
+  command(what: string, encode: (sequence: number) => Buffer): void {
+    const sequence = this.nextSequence();
+    this.#native.socketSend(this.fd, encode(sequence));
+    for (const message of this.#answers(what)) {
+      if (message.sequence !== sequence || message.type !== NLMSG_ERROR) continue;
+      const errorNumber = decodeErrorNumber(message.payload);
+      if (errorNumber !== 0) throw new NetlinkError(what, errorNumber);
+      return;
+    }
+    throw new Error(`${what}: no answer from the kernel`);
+  }
+
   /** All messages of a dump; one that was interrupted by a change is repeated. */
-  dump(what: string, type: number): Message[] {
+  dump(what: string, encode: (sequence: number) => Buffer): Message[] {
     let result: Message[] = [];
     for (let attempt = 0; attempt < INTERRUPTED_DUMPS; attempt++) {
-      const dumped = this.#dumpOnce(what, type);
+      const dumped = this.#dumpOnce(what, encode);
       result = dumped.messages;
       if (!dumped.interrupted) break;
     }
@@ -127,9 +148,9 @@ export class NetlinkSocket {
     return result;
   }
 
-  #dumpOnce(what: string, type: number): { messages: Message[]; interrupted: boolean } {
+  #dumpOnce(what: string, encode: (sequence: number) => Buffer): { messages: Message[]; interrupted: boolean } {
     const sequence = this.nextSequence();
-    this.#native.socketSend(this.fd, encodeDump(type, sequence));
+    this.#native.socketSend(this.fd, encode(sequence));
     const messages: Message[] = [];
     let interrupted = false;
     for (const message of this.#answers(what)) {
