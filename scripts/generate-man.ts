@@ -30,6 +30,7 @@ const date = "2026-11-22";
 const socket = ["/run/xlb/xlb.sock", "The daemon's control socket, in the directory of **--state-dir**."] as const;
 const pins = ["/sys/fs/bpf/xlb", "The pinned program, links and maps, the directory of **--bpffs**."] as const;
 const configuration = ["/etc/ha.d/ldirectord.cf", "Where ldirectord's configuration usually is."] as const;
+const defaults = ["/etc/default/xlb", "Lines **XLB_...=value** for what is not set in the environment."] as const;
 
 const overview: Prose = {
   description: [
@@ -42,8 +43,15 @@ const overview: Prose = {
       "time too; **xlb health** and **xlb status** ask the daemon.",
     "Several directors can live on one machine, each with a **--state-dir** and a **--bpffs** of its own.",
   ],
-  files: [configuration, socket, pins],
-  environment: [["XLB_DEBUG", "When set, an unforeseen error is printed with its stack."]],
+  files: [configuration, socket, pins, defaults],
+  environment: [
+    ["XLB_STATE_DIR, XLB_BPFFS", "What **--state-dir** and **--bpffs** say otherwise."],
+    [
+      "XLB_METRICS, XLB_PLANE, XLB_INTERFACES, XLB_TABLE_SIZE",
+      "The same for the options of **xlb run**. Names of several interfaces stand between blanks.",
+    ],
+    ["XLB_DEBUG", "When set, an unforeseen error is printed with its stack."],
+  ],
   examples: [
     { command: "xlb check /etc/ha.d/ldirectord.cf", explanation: "Say all that is wrong with a configuration." },
     { command: "xlb start -c /etc/ha.d/ldirectord.cf", explanation: "Direct packets." },
@@ -193,6 +201,47 @@ const commandProse: Readonly<Record<string, Prose>> = {
       {
         command: `xlb health --json | jq '.[] | select(.health.state == "down")'`,
         explanation: "Those that are down.",
+      },
+    ],
+  },
+  ldirectord: {
+    description: [
+      "Takes ldirectord's command line in ldirectord's place: **[-d] [--] [CONFIG] COMMAND**, where the command is " +
+        "start, stop, restart, try-restart, reload, force-reload or status. A link named ldirectord to xlb does the " +
+        "same, so that init scripts and cluster agents work unchanged.",
+      "CONFIG is looked for in /etc/ha.d, then in /etc/ha.d/conf, and then as a path; without it ldirectord.cf is. " +
+        "With **supervised=yes** in it, or **-d**, the daemon stays in the foreground and has no pid file.",
+      "**start** returns when packets are directed, **stop** when the daemon is gone. **restart** leaves packets " +
+        "flowing. **reload** returns when the file is in force. While a daemon runs, **stop** and **status** do their " +
+        "work even if the file has an error; every other command prints all errors and exits with 2.",
+      "The daemon is one as **xlb start** starts it: **xlb stats**, **xlb health** and the others show it.",
+    ],
+    files: [
+      configuration,
+      ["/var/run/ldirectord.CONFIG.pid", "The pid; CONFIG is the last part of the path, **ldirectord** if left out."],
+      defaults,
+      socket,
+      pins,
+    ],
+    environment: [
+      [
+        "XLB_STATE_DIR, XLB_BPFFS, XLB_METRICS, XLB_PLANE, XLB_INTERFACES, XLB_TABLE_SIZE",
+        "The options of **xlb run**; two daemons need at least the first three to differ.",
+      ],
+    ],
+    exitStatus: [
+      ["0", "Success. status: it runs."],
+      ["1", "It was tried and failed. status: it died. reload: it does not run."],
+      ["2", "The configuration has an error."],
+      ["3", "status: it does not run."],
+      ["255", "The command line is wrong."],
+    ],
+    examples: [
+      { command: "xlb ldirectord ldirectord.cf start", explanation: "As a heartbeat resource script calls it." },
+      { command: "xlb ldirectord ldirectord.cf status", explanation: "Also says whether the file is good." },
+      {
+        command: "ln -s /usr/local/lib/xlb/bin/ldirectord /usr/sbin/ldirectord",
+        explanation: "Take ldirectord's place for the scripts that call it by its path.",
       },
     ],
   },

@@ -19,19 +19,32 @@ const defaults = { config: "/etc/ha.d/ldirectord.cf", metrics: "127.0.0.1:9820",
 export function addDaemonOptions(command: Command): Command {
   return command
     .option("-c, --config <file>", `configuration, an ldirectord.cf (default: "${defaults.config}")`)
-    .option("--metrics <address:port>", `where Prometheus reads, or off (default: "${defaults.metrics}")`, metrics)
+    .addOption(
+      new Option("--metrics <address:port>", `where Prometheus reads, or off (default: "${defaults.metrics}")`)
+        .argParser(metrics)
+        .env("XLB_METRICS"),
+    )
     .addOption(
       new Option(
         "--plane <plane>",
         'what forwards: XDP native, XDP generic, or the fastest that works (default: "auto")',
-      ).choices(planeChoices),
+      )
+        .choices(planeChoices)
+        .env("XLB_PLANE"),
     )
-    .option(
-      "--interface <name>",
-      "attach here; repeatable (default: where the configured addresses are and are routed)",
-      (name: string, before: readonly string[] = []) => [...before, name],
+    .addOption(
+      new Option(
+        "--interface <name>",
+        "attach here; repeatable (default: where the configured addresses are and are routed)",
+      )
+        .argParser((names: string, before: readonly string[] = []) => [...before, ...names.trim().split(/\s+/)])
+        .env("XLB_INTERFACES"),
     )
-    .option("--table-size <slots>", "slots of a new connection table, a power of two (default: 4194304)", tableSlots);
+    .addOption(
+      new Option("--table-size <slots>", "slots of a new connection table, a power of two (default: 4194304)")
+        .argParser(tableSlots)
+        .env("XLB_TABLE_SIZE"),
+    );
 }
 
 /** What was given with `command`; for the rest `before`, what a daemon was started with; else the defaults. */

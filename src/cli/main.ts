@@ -1,13 +1,32 @@
 /** Entry of the command `xlb`: runs one command, prints what went wrong, sets the exit status. */
+import { basename } from "node:path";
 import { CommanderError } from "commander";
+import { loadDefaults } from "./defaults.ts";
 import { exitCodes, Failure } from "./failure.ts";
 import { createProgram } from "./program.ts";
 
+/**
+ * A program whose place xlb takes, with that program's own command line. `invokedAs` is how it was called; returns the
+ * exit status.
+ */
+type TakenOver = (invokedAs: string, args: readonly string[]) => Promise<number>;
+
+/**
+ * By the name that xlb is called by (`bin/NAME` is a link to `bin/xlb`, which passes it on as the first argument), or
+ * that is its first argument. Commander knows them by their help only.
+ */
+const takenOver: Readonly<Record<string, () => Promise<TakenOver>>> = {
+  ldirectord: async () => (await import("./commands/ldirectord.ts")).runLdirectord,
+};
+
 /** Runs the command line and returns the exit status, or undefined if the command has set `process.exitCode`. */
 async function run(argv: readonly string[]): Promise<number | undefined> {
-  const program = createProgram();
+  const [, , first = "", ...rest] = argv;
+  const name = basename(first);
   try {
-    await program.parseAsync(argv);
+    loadDefaults(process.env);
+    if (Object.hasOwn(takenOver, name)) return await (await takenOver[name]!())(first, rest);
+    await createProgram().parseAsync(argv);
     return undefined;
   } catch (error) {
     if (error instanceof CommanderError) {

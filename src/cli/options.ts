@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 
 export const defaultStateDir = "/run/xlb";
@@ -12,10 +12,19 @@ export interface GlobalOptions {
   readonly bpffs: string;
 }
 
-export function addGlobalOptions(program: Command): void {
-  program
-    .option("--state-dir <dir>", "directory of the daemon's control socket and pid file", defaultStateDir)
-    .option("--bpffs <dir>", "directory in a bpf filesystem that holds the pinned maps", defaultBpffs);
+/** Each also comes from the environment, as all options of a daemon do. */
+export function addGlobalOptions(program: Command): Command {
+  return program
+    .addOption(
+      new Option("--state-dir <dir>", "directory of the daemon's control socket and pid file")
+        .default(defaultStateDir)
+        .env("XLB_STATE_DIR"),
+    )
+    .addOption(
+      new Option("--bpffs <dir>", "directory in a bpf filesystem that holds the pinned maps")
+        .default(defaultBpffs)
+        .env("XLB_BPFFS"),
+    );
 }
 
 /** The global options as given with `command`, defaults filled in. */

@@ -3,6 +3,7 @@ import { readVersion } from "../version.ts";
 import { registerCheck } from "./commands/check.ts";
 import { registerConnections } from "./commands/connections.ts";
 import { registerHealth } from "./commands/health.ts";
+import { registerLdirectord } from "./commands/ldirectord.ts";
 import { registerReload } from "./commands/reload.ts";
 import { registerRestart } from "./commands/restart.ts";
 import { registerRun } from "./commands/run.ts";
@@ -37,6 +38,7 @@ const registrations = [
   registerStats,
   registerConnections,
   registerHealth,
+  registerLdirectord,
 ];
 
 /** The command table: every command, its options and its help. No command is run by this. */

@@ -3,6 +3,7 @@ import { readDaemonOptions } from "../../control/daemon-options.ts";
 import { addDaemonOptions, daemonOptions } from "../daemon-options.ts";
 import { exitCodes, Failure } from "../failure.ts";
 import { globalOptions } from "../options.ts";
+import { write } from "../output.ts";
 import { requirePrivileges } from "../privileges.ts";
 import { startDaemon } from "./start.ts";
 import { stopDaemon } from "./stop.ts";
@@ -23,7 +24,7 @@ that an upgrade loses no connection. If none runs, one is started.`,
       const options = daemonOptions(command, readDaemonOptions(stateDir));
       await requireGoodFile(options.config);
       await stopDaemon(stateDir, true);
-      await startDaemon(options);
+      await write(await startDaemon(options));
     });
 }
 

@@ -29,7 +29,7 @@ If a daemon with this configuration runs already, that is success, as ldirectord
       const options = daemonOptions(command);
       requirePrivileges();
       const running = await runningDaemon(options.stateDir);
-      if (running === undefined) return startDaemon(options);
+      if (running === undefined) return write(await startDaemon(options));
       const { pid, configFile } = running;
       if (configFile !== options.config) {
         throw new Failure(
@@ -51,17 +51,23 @@ export async function runningDaemon(stateDir: string): Promise<DaemonStatus | un
   throw new Failure(exitCodes.failure, `the daemon with pid ${recorded.pid} lives, but does not answer in ${stateDir}`);
 }
 
-/** Starts a daemon and waits until its first round is over; throws a {@link Failure} with what it said otherwise. */
-export async function startDaemon(options: DaemonOptions): Promise<void> {
+/**
+ * Starts a daemon and waits until its first round is over. `args` is its command line, which must mean `options`.
+ * Returns what there is to say; throws a {@link Failure} with what the daemon said if it ended.
+ */
+export async function startDaemon(
+  options: DaemonOptions,
+  args: readonly string[] = [...runArguments(options), "--log", "none"],
+): Promise<string> {
   makeStateDir(options.stateDir);
   const output = startOutputPath(options.stateDir);
   const fd = openSync(output, "w+", 0o600);
   try {
-    const child = spawn(
-      process.execPath,
-      [...process.execArgv, process.argv[1]!, ...runArguments(options), "--log", "none"],
-      { cwd: "/", detached: true, stdio: ["ignore", fd, fd] },
-    );
+    const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...args], {
+      cwd: "/",
+      detached: true,
+      stdio: ["ignore", fd, fd],
+    });
     let ended: { readonly code: number | null; readonly signal: string | null } | undefined;
     child.once("exit", (code, signal) => (ended = { code, signal }));
     child.once("error", (cause) => (ended = { code: 1, signal: cause.message }));
@@ -70,8 +76,7 @@ export async function startDaemon(options: DaemonOptions): Promise<void> {
       const status = await askStatus(options.stateDir);
       if (status !== undefined && status.pid === child.pid && status.rounds > 0) {
         child.unref();
-        await write(readFromStart(fd) + started(status));
-        return;
+        return readFromStart(fd) + started(status);
       }
       if (performance.now() > deadline) {
         child.unref();
