@@ -1,5 +1,7 @@
+import type { CheckSpec } from "../model/config.ts";
 import type { Native } from "../native.ts";
-import { describeError } from "./check.ts";
+import { constantCheck, describeError } from "./check.ts";
+import type { Check, CheckSurroundings } from "./check.ts";
 
 /** Judges an answer: undefined if it is good, else why not, on one line for people. */
 export type Receive = (answer: Buffer) => string | undefined;
@@ -24,4 +26,17 @@ export function compileReceive(pattern: string, native: Pick<Native, "regexCompi
 export function excerpt(answer: Buffer): string {
   const text = answer.toString("latin1", 0, 40).replaceAll(/[^\x20-\x7e]+/g, " ");
   return `${JSON.stringify(text)}${answer.length > 40 ? "..." : ""}`;
+}
+
+/** The check that `prepare` makes with the compiled `receive`; if that is no regular expression, one that says so. */
+export function withReceive(
+  { receive }: CheckSpec,
+  { native }: CheckSurroundings,
+  prepare: (receive: Receive) => Check,
+): Check {
+  try {
+    return prepare(compileReceive(receive, native));
+  } catch (error) {
+    return constantCheck({ up: false, detail: `receive: ${describeError(error)}` });
+  }
 }
