@@ -17,7 +17,7 @@ typescript_sources := $(shell find src test scripts bench demo -name '*.ts' 2>/d
 c_sources := $(shell find bpf native test bench -name '*.[ch]' 2>/dev/null)
 test_sources := $(sort $(filter test/%.test.ts,$(typescript_sources)))
 # Tests that need root: they load programs and make network namespaces. Without root they are skipped, each saying why.
-root_tests := $(filter test/bench/% test/bpf/% test/native/% test/dataplane/% test/network/% test/lab/%,$(test_sources))
+root_tests := $(filter test/bench/% test/bpf/% test/native/% test/dataplane/% test/network/% test/lab/% test/guest/%,$(test_sources))
 unit_tests := $(filter-out $(root_tests),$(test_sources))
 concurrency = 4
 run_tests = node --enable-source-maps --test --test-reporter=spec --test-concurrency=$(concurrency) --test-timeout=600000 $(patsubst %.ts,build/%.js,$(1))
@@ -68,7 +68,7 @@ build/test-bpf/%.bpf.o: %.bpf.c | build-packages
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
 # What is missing is installed; when nothing is, this takes milliseconds.
-build-packages lab-packages server-packages check-packages kernels-packages:
+build-packages lab-packages server-packages check-packages guest-packages kernels-packages:
 	$(Q)scripts/install-packages $(@:-packages=)
 
 man: typescript ## write man/*.1 from the definitions of the commands
@@ -97,13 +97,13 @@ build/bench-bpf/%.bpf.o: bench/%.bpf.c bench/plan.h | build-packages
 
 # --- testing
 
-test: all lab-packages server-packages test-bpf bench-bpf ## every test that can run here; as root also those with programs and namespaces
+test: all lab-packages guest-packages server-packages test-bpf bench-bpf ## every test that can run here; as root also those with programs and namespaces
 	$(Q)$(call run_tests,$(test_sources))
 
 test-unit: all ## the tests that need no root
 	$(Q)$(call run_tests,$(unit_tests))
 
-test-root: all lab-packages test-bpf bench-bpf ## the tests that load programs and make network namespaces
+test-root: all lab-packages guest-packages test-bpf bench-bpf ## the tests that load programs and make network namespaces
 	$(Q)$(call run_tests,$(root_tests))
 
 # From the oldest kernel that is supported on.
@@ -154,5 +154,5 @@ uninstall: ## remove what install has put there
 clean: ## remove build/
 	$(Q)rm -rf build
 
-.PHONY: all help bpf native typescript generate man test-bpf bench-bpf build-packages lab-packages server-packages check-packages kernels-packages demo lab lab-down bench \
+.PHONY: all help bpf native typescript generate man test-bpf bench-bpf build-packages lab-packages server-packages check-packages guest-packages kernels-packages demo lab lab-down bench \
 	test test-unit test-root test-kernels check format install uninstall clean
