@@ -9,6 +9,8 @@ import { prepareHttp } from "./checks/http.ts";
 import { prepareImap } from "./checks/imap.ts";
 import { prepareNntp } from "./checks/nntp.ts";
 import { prepareLdap } from "./checks/ldap.ts";
+import { prepareMysql } from "./checks/mysql.ts";
+import { preparePgsql } from "./checks/pgsql.ts";
 import { preparePing } from "./checks/ping.ts";
 import { preparePop } from "./checks/pop.ts";
 import { prepareSimpleTcp } from "./checks/simpletcp.ts";
@@ -26,11 +28,11 @@ const negotiateChecks = {
   imaps: prepareImap,
   ldap: prepareLdap,
   ldaps: prepareLdap,
-  mysql: connectInstead,
+  mysql: prepareMysql,
   nntp: prepareNntp,
   none: alwaysUp,
   oracle: connectInstead,
-  pgsql: connectInstead,
+  pgsql: preparePgsql,
   pop: preparePop,
   pops: preparePop,
   radius: connectInstead,

@@ -2,8 +2,8 @@ import type { Socket } from "node:net";
 import type { CheckOutcome } from "./check.ts";
 import { describeError, isOwnTrouble } from "./check.ts";
 
-/** What a server may send in one attempt, bytes. */
-const maxBytes = 1 << 20;
+/** What a server may send in one attempt, MiB, unless told otherwise. */
+const defaultMaxMebibytes = 1;
 
 /** What a protocol library does with the socket; `waitFor` says what it waits for from now on: `the answer`. */
 export type Speech = (waitFor: (what: string) => void) => Promise<CheckOutcome>;
@@ -13,7 +13,12 @@ export type Speech = (waitFor: (what: string) => void) => Promise<CheckOutcome>;
  * is closed when the promise settles, and at once when the signal aborts. What the library throws in a listener of the
  * socket, because a server sends what no server should, is an outcome and never an exception of the daemon.
  */
-export function withSocket(socket: Socket, signal: AbortSignal, speak: Speech): Promise<CheckOutcome> {
+export function withSocket(
+  socket: Socket,
+  signal: AbortSignal,
+  speak: Speech,
+  maxMebibytes = defaultMaxMebibytes,
+): Promise<CheckOutcome> {
   return new Promise((resolve, reject) => {
     let waitsFor = "connection";
     const settle = (outcome: CheckOutcome): void => {
@@ -28,7 +33,8 @@ export function withSocket(socket: Socket, signal: AbortSignal, speak: Speech): 
     };
     guardListeners(socket, fail);
     socket.on("data", () => {
-      if (socket.bytesRead > maxBytes) settle({ up: false, detail: `more than ${maxBytes >> 20} MiB from the server` });
+      if (socket.bytesRead <= maxMebibytes << 20) return;
+      settle({ up: false, detail: `more than ${maxMebibytes} MiB from the server` });
     });
     socket.on("close", () => settle({ up: false, detail: `connection closed, no ${waitsFor}` }));
     const onAbort = (): void => settle({ up: false, detail: `no ${waitsFor} in time` });

@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+
 export interface Daemon {
   readonly stop: () => Promise<void>;
   /** What it has written by now; the last 20,000 characters. */
@@ -24,17 +25,21 @@ export interface DaemonPlan {
   /** Absent: the user that runs the test. */
   readonly user?: User | undefined;
   readonly environment?: Readonly<Record<string, string>>;
+  /** Asks it to end at once; absent: SIGTERM. */
+  readonly stopSignal?: NodeJS.Signals;
   readonly isReady: () => boolean | Promise<boolean>;
 }
 
 /** Databases want a moment on a busy machine. */
 const readyWithinMs = 60_000;
 const killAfterMs = 10_000;
+
 /** False if all programs are there, else what is missing: for `skip`. */
 export function missingPrograms(...paths: readonly string[]): string | false {
   const missing = paths.filter((path) => !existsSync(path));
   return missing.length === 0 ? false : `missing: ${missing.join(", ")} (make server-packages)`;
 }
+
 /**
  * An address on loopback that belongs to this process, so that servers of tests that run at the same time may have the
  * same ports.
@@ -42,18 +47,21 @@ export function missingPrograms(...paths: readonly string[]): string | false {
 export function loopbackOfThisProcess(): string {
   return `127.${64 + ((process.pid >> 16) & 0x3f)}.${(process.pid >> 8) & 0xff}.${process.pid & 0xff}`;
 }
+
 /** A new directory for a server's files, which belongs to the user that it runs as. */
 export function serverDirectory(name: string, user?: User): string {
   const directory = mkdtempSync(join(tmpdir(), `xlb-${name}-`));
   if (user !== undefined) chownSync(directory, user.uid, user.gid);
   return directory;
 }
+
 /** The user to run as for a server that refuses to be root; undefined if the test is not root. */
 export function unprivileged(): User | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const id = (flag: string): number => Number(execFileSync("id", [flag, "nobody"], { encoding: "utf8" }));
   return { uid: id("-u"), gid: id("-g") };
 }
+
 /** Starts a server in the foreground and waits until it is ready; throws with its output if it ends before that. */
 export async function startDaemon(plan: DaemonPlan): Promise<Daemon> {
   const { command, parameters, directory, user, environment } = plan;
@@ -81,7 +89,7 @@ export async function startDaemon(plan: DaemonPlan): Promise<Daemon> {
   let running = true;
   void ended.then(() => (running = false));
   const stop = async (): Promise<void> => {
-    await end(daemon, ended);
+    await end(daemon, ended, plan.stopSignal ?? "SIGTERM");
     rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   };
   const lateMs = performance.now() + readyWithinMs;
@@ -94,8 +102,9 @@ export async function startDaemon(plan: DaemonPlan): Promise<Daemon> {
   }
   return { stop, output: () => output };
 }
-async function end(daemon: ChildProcess, ended: Promise<void>): Promise<void> {
-  daemon.kill("SIGTERM");
+
+async function end(daemon: ChildProcess, ended: Promise<void>, signal: NodeJS.Signals): Promise<void> {
+  daemon.kill(signal);
   const timer = setTimeout(() => daemon.kill("SIGKILL"), killAfterMs);
   await ended;
   clearTimeout(timer);
@@ -106,6 +115,7 @@ async function end(daemon: ChildProcess, ended: Promise<void>): Promise<void> {
     // Nothing of the group is left.
   }
 }
+
 /** Whether a TCP connection is accepted. */
 export function accepts(address: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
@@ -117,6 +127,7 @@ export function accepts(address: string, port: number): Promise<boolean> {
     socket.on("error", () => resolve(false));
   });
 }
+
 /** A certificate for the name, signed by itself, and its key, as files in the directory. */
 export function selfSigned(
   directory: string,
