@@ -5,6 +5,9 @@ export interface Counters {
   readonly connections: bigint;
   readonly packets: bigint;
   readonly bytes: bigint;
+  /** From the real servers back to the clients, where the plane sees them; absent: it counts none. */
+  readonly packetsOut?: bigint;
+  readonly bytesOut?: bigint;
 }
 
 export interface RealServerStatistics extends Counters {
@@ -35,7 +38,7 @@ export interface InterfaceStatus {
 }
 
 export interface TableStatistics {
-  /** Slots of the connection table, and those in use at the last whole sweep. */
+  /** Slots of the connection table, 0: it has no limit; and those in use at the last whole sweep. */
   readonly size: number;
   readonly live: number;
   readonly liveByState: Readonly<Record<string, number>>;
