@@ -18,6 +18,7 @@
 
 #include "counters.h"
 #include "schedulers/tree.h"
+#include "sctp_state.h"
 #include "tcp_state.h"
 
 /* An established connection's tick is written anew only when it is this old, in seconds. */
@@ -25,6 +26,30 @@
 #define CHANGE_TRIES 4
 /* Told apart from the services' own connections by its place in the hash. */
 #define TEMPLATE_OF (1U << 16)
+
+/* What a state is while the connection does not rest for long. */
+static __always_inline __u32 awake(__u32 state)
+{
+	switch (state) {
+	case STATE_ESTABLISHED_IDLE:
+		return STATE_ESTABLISHED;
+	case STATE_UDP_IDLE:
+		return STATE_UDP;
+	case STATE_FIN_WAIT_IDLE:
+		return STATE_FIN_WAIT;
+	case STATE_SCTP_ESTABLISHED_IDLE:
+		return STATE_SCTP_ESTABLISHED;
+	default:
+		return state;
+	}
+}
+
+/* Counts as active; all others are inactive. */
+static __always_inline bool is_active(__u32 state)
+{
+	state = awake(state);
+	return state == STATE_ESTABLISHED || state == STATE_SCTP_ESTABLISHED;
+}
 
 struct connection {
 	__u64 *slot;
@@ -210,14 +235,14 @@ static __always_inline void account_close(__u32 index, __u64 word)
 			__sync_fetch_and_add(&load->persistent, -1);
 		return;
 	}
-	change_load(id, state == STATE_ESTABLISHED ? -1 : 0, state == STATE_ESTABLISHED ? 0 : -1);
+	change_load(id, is_active(state) ? -1 : 0, is_active(state) ? 0 : -1);
 	/* A cold line that nobody has written where there is no persistence. */
 	extra = settings.templates ? lookup(connection_extras, index) : NULL;
 	if (!extra || !extra->link)
 		return;
 	template = lookup(connection_extras, extra->link - 1);
 	extra->link = 0;
-	if (template)
+	if (template && template->generation == extra->generation)
 		__sync_fetch_and_add(&template->link, -1);
 }
 
@@ -239,21 +264,33 @@ __noinline int close_slot(__u32 index, __u64 word)
 	return 1;
 }
 
-/* A packet that changes the state; another CPU may be writing the tick meanwhile. */
-__noinline int change_state(__u32 index, __u64 word, __u32 flags, __u32 tick)
+/* `event`: see packet.h. The state tells the protocol. */
+static __always_inline __u32 next_state(__u32 state, __u32 event)
+{
+	state = awake(state);
+	if (event & HEADER_SHORT || state == STATE_UDP)
+		return state;
+	return state >= STATE_SCTP_NONE ? sctp_next_state(state, event)
+					: tcp_next_state(state, event);
+}
+
+/* A packet that may change the state; another CPU may be writing the tick meanwhile. */
+__noinline int change_state(__u32 index, __u64 word, __u32 event, __u32 tick)
 {
 	__u64 *slot = slot_at(index);
 
 	if (!slot)
 		return 0;
 	for (int try = 0; try < CHANGE_TRIES; try++) {
-		__u32 state = word_state(word), next = tcp_next_state(state, flags);
+		__u32 state = word_state(word), next = next_state(state, event);
 		__u64 seen, changed = make_word(word >> SLOT_TAG_SHIFT, word_real_server(word),
 						next, tick);
 
+		if (changed == word)
+			return 1;
 		seen = __sync_val_compare_and_swap(slot, word, changed);
 		if (seen == word) {
-			int active = (next == STATE_ESTABLISHED) - (state == STATE_ESTABLISHED);
+			int active = is_active(next) - is_active(state);
 
 			if (active)
 				change_load(word_real_server(word), active, -active);
@@ -266,14 +303,18 @@ __noinline int change_state(__u32 index, __u64 word, __u32 flags, __u32 tick)
 	return 0;
 }
 
-/* Every packet of a live connection: state and time, written only when they moved on. */
-static __always_inline void connection_touch(const struct connection *connection,
-					     const struct packet *packet)
+/*
+ * Every packet of a live connection: state and time, written only when they
+ * moved on. `event`: packet->flags, and EVENT_TWO_WAY and EVENT_REPLY for masq.
+ */
+static __always_inline void connection_touch(const struct connection *connection, __u32 event)
 {
 	__u32 tick = sweep.tick, state = word_state(connection->word);
 
-	if (next_state(packet, state) != state) {
-		change_state(connection->index, connection->word, packet->flags, tick);
+	if (state != STATE_UDP &&
+	    (state != STATE_ESTABLISHED ||
+	     (event & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK | HEADER_SHORT)) != TCP_ACK)) {
+		change_state(connection->index, connection->word, event, tick);
 		return;
 	}
 	if (word_age(connection->word, tick) >=
@@ -282,6 +323,21 @@ static __always_inline void connection_touch(const struct connection *connection
 
 		__sync_val_compare_and_swap(connection->slot, connection->word, touched);
 	}
+}
+
+/* Seconds that a connection may rest. */
+static __always_inline __u32 timeout_of(__u64 word)
+{
+	__u32 state = awake(word_state(word));
+	struct real_server *real_server;
+
+	if (settings.idle_timeouts &&
+	    (state == STATE_ESTABLISHED || state == STATE_UDP || state == STATE_SCTP_ESTABLISHED)) {
+		real_server = lookup(real_servers, word_real_server(word));
+		if (real_server && real_server->idle_timeout)
+			return real_server->idle_timeout;
+	}
+	return settings.timeout[state & (STATE_COUNT - 1)];
 }
 
 /*
@@ -298,13 +354,15 @@ __noinline int victim_rank(__u64 word, __u32 tick)
 {
 	__u32 state = word_state(word), age = word_age(word, tick), kind;
 
-	if (!word || state == STATE_TEMPLATE)
+	/* How long an idle one has rested only the sweep looks up. */
+	if (!word || state == STATE_TEMPLATE || state != awake(state))
 		return 0;
-	if (age > settings.timeout[state])
+	if (age > timeout_of(word))
 		kind = VICTIM_EXPIRED;
-	else if (state == STATE_ESTABLISHED || state == STATE_UDP)
+	else if (is_active(state) || state == STATE_UDP)
 		return 0;
-	else if (state == STATE_SYN_RECV)
+	else if (state == STATE_SYN_RECV || state == STATE_SYN_SENT || state == STATE_SYNACK ||
+		 (state >= STATE_SCTP_INIT1 && state < STATE_SCTP_ESTABLISHED))
 		kind = VICTIM_HALF_OPEN;
 	else
 		kind = VICTIM_CLOSING;
@@ -456,13 +514,18 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 	extra = parent ? lookup(connection_extras, claimed - 1) : NULL;
 	if (extra) {
 		__sync_fetch_and_add(&parent->link, 1);
+		extra->generation = parent->generation;
 		extra->link = template;
 	}
-	load = lookup(real_server_loads, id);
-	if (load)
-		__sync_fetch_and_add(&load->inactive, 1);
-	if (tree)
-		load_changed(id);
+	if (is_active(state)) {
+		change_load(id, 1, 0);
+	} else {
+		load = lookup(real_server_loads, id);
+		if (load)
+			__sync_fetch_and_add(&load->inactive, 1);
+		if (tree)
+			load_changed(id);
+	}
 	count_connection(id);
 	write_detail(claimed - 1, packet, packet->source, packet->source_port,
 		     packet->destination_port);
@@ -486,6 +549,7 @@ static __always_inline int template_open(const struct packet *packet, __u64 hash
 	if (extra) {
 		extra->link = 0;
 		extra->used = tick;
+		extra->generation++;
 	}
 	if (!settings.templates)
 		settings.templates = 1;

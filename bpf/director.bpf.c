@@ -15,22 +15,54 @@
 #include "fragment.h"
 #include "schedule.h"
 #include "forward.h"
+#include "ending.h"
 #include "control.h"
 #include "layout.h"
 
-/* A live connection's SYN that opens a new one instead: its old state is over, or its real server gone. */
+/* What opens a connection: is_new_conn() of the kernel's ip_vs_core.c. */
+static __always_inline bool opens(const struct packet *packet)
+{
+	if (packet->protocol == IPPROTO_TCP)
+		return (packet->flags & (TCP_SYN | TCP_RST | HEADER_SHORT)) == TCP_SYN;
+	return packet->protocol == IPPROTO_SCTP && packet->flags == SCTP_INIT;
+}
+
+static __always_inline bool is_quiescent(__u32 id)
+{
+	struct real_server_load *load = lookup(real_server_loads, id);
+
+	return load && !load->weight;
+}
+
+/*
+ * The packet does not go on with its connection but opens a new one: the old
+ * one has closed, or its real server is gone. As ip_vs_in() of ip_vs_core.c,
+ * but a closing connection never holds its port for a real server that takes
+ * no new ones, and UDP leaves a real server that is gone at once.
+ */
 static __always_inline bool is_over(const struct packet *packet, __u64 word,
 				    const struct real_server *real_server)
 {
-	__u32 state = word_state(word);
+	bool available = real_server->flags & REAL_SERVER_AVAILABLE;
+	__u32 state;
 
-	if (packet->protocol == IPPROTO_TCP) {
-		if ((packet->flags & (TCP_SYN | TCP_RST | HEADER_SHORT)) != TCP_SYN)
-			return false;
-		if (state == STATE_TIME_WAIT || state == STATE_CLOSE)
-			return true;
-	}
-	return !(real_server->flags & REAL_SERVER_AVAILABLE);
+	if (packet->protocol == IPPROTO_UDP)
+		return (!available && settings.expire_nodest_conn) ||
+		       (settings.expire_nodest_conn >= EXPIRE_QUIESCENT &&
+			is_quiescent(word_real_server(word)));
+	if (!opens(packet))
+		return false;
+	if (!available)
+		return settings.expire_nodest_conn;
+	state = awake(word_state(word));
+	if (state == STATE_TIME_WAIT || state == STATE_CLOSE || state == STATE_SCTP_CLOSED)
+		return settings.conn_reuse_mode;
+	if (state == STATE_FIN_WAIT && settings.conn_reuse_mode & REUSE_FIN_WAIT)
+		return true;
+	if (state == STATE_FIN_WAIT && settings.conn_reuse_mode)
+		return is_quiescent(word_real_server(word));
+	return settings.expire_nodest_conn >= EXPIRE_QUIESCENT &&
+	       is_quiescent(word_real_server(word));
 }
 
 static __always_inline int forward_fragment(struct xdp_md *ctx, const struct packet *packet,
@@ -76,8 +108,12 @@ static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, con
 		real_server = lookup(real_servers, id);
 		if (real_server && real_server->service == packet->service &&
 		    !is_over(packet, connection.word, real_server)) {
-			if (real_server->flags & REAL_SERVER_AVAILABLE)
-				connection_touch(&connection, packet);
+			if (!(real_server->flags & REAL_SERVER_AVAILABLE))
+				return end_connection(ctx, packet, &connection);
+			connection_touch(&connection,
+					 packet->flags |
+						 (real_server->method == METHOD_MASQ ? EVENT_TWO_WAY
+										     : 0));
 			goto forward;
 		}
 		if (real_server && real_server->service != packet->service)

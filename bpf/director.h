@@ -12,7 +12,7 @@
 #include <linux/types.h>
 
 /* Raised when a pinned map of an older version can no longer be read. */
-#define LAYOUT_VERSION 1
+#define LAYOUT_VERSION 2
 
 /* Limits known at compile time; sizes of maps are set before loading. */
 #define MAX_INTERFACES 256	/* a power of two */
@@ -23,8 +23,11 @@
 #define TREE_LEVELS 17		/* a tournament tree has at most 2^16 leaves */
 
 /*
- * Connection states, of the kernel's net/netfilter/ipvs/ip_vs_proto_tcp.c.
- * A one-way TCP connection meets seven of the kernel's eleven.
+ * Connection states, of the kernel's net/netfilter/ipvs/ip_vs_proto_tcp.c and
+ * ip_vs_proto_sctp.c. The idle ones are ours: a slot's tick counts little more
+ * than an hour, so the sweep moves a connection that rests for long into the
+ * idle state of its own, where connection_extra.used is the time of its last
+ * packet; the next packet brings it back.
  */
 enum connection_state {
 	STATE_NONE = 0,
@@ -40,7 +43,25 @@ enum connection_state {
 	STATE_SYNACK = 10,
 	STATE_UDP = 11,
 	STATE_TEMPLATE = 12, /* persistence template: client network -> real server */
-	STATE_COUNT = 32,    /* five bits of a slot */
+	STATE_ESTABLISHED_IDLE = 13,
+	STATE_UDP_IDLE = 14,
+	STATE_FIN_WAIT_IDLE = 15,
+	STATE_SCTP_NONE = 16,
+	STATE_SCTP_INIT1 = 17,
+	STATE_SCTP_INIT = 18,
+	STATE_SCTP_COOKIE_SENT = 19,
+	STATE_SCTP_COOKIE_REPLIED = 20,
+	STATE_SCTP_COOKIE_WAIT = 21,
+	STATE_SCTP_COOKIE = 22,
+	STATE_SCTP_COOKIE_ECHOED = 23,
+	STATE_SCTP_ESTABLISHED = 24,
+	STATE_SCTP_SHUTDOWN_SENT = 25,
+	STATE_SCTP_SHUTDOWN_RECEIVED = 26,
+	STATE_SCTP_SHUTDOWN_ACK_SENT = 27,
+	STATE_SCTP_REJECTED = 28,
+	STATE_SCTP_CLOSED = 29,
+	STATE_SCTP_ESTABLISHED_IDLE = 30,
+	STATE_COUNT = 32, /* five bits of a slot */
 };
 
 enum scheduler {
@@ -133,14 +154,15 @@ struct service {
 				 * tree_leaves; 0: no tree */
 	__u32 spread;	   /* first of ring_members: consistent hash, for packets without a slot */
 	__u32 spread_length;
-	__u32 connection_timeout; /* seconds, 0: global timeouts */
-	__u32 reserved;
+	__u32 idle_timeout;    /* seconds, 0: global timeouts */
+	__u32 new_per_second;  /* limit of new connections; 0: none */
 	__u64 retired_packets; /* of real servers that are gone */
 	__u64 retired_bytes;
 	__u64 retired_connections;
 	__u64 ring_cursor; /* for user space: the cursor when the ring was made */
 	__u32 ring_origin; /* for user space: rr: real server served last until then; wrr: weight of that level */
-	__u32 reserved2[3];
+	__u32 new_per_source; /* the same, of one IPv4 address or IPv6 /64 */
+	__u32 reserved[2];
 };
 
 /* What scheduling remembers of a service; written by the data path. */
@@ -149,7 +171,9 @@ struct service_state {
 	__u32 sticky;	   /* lblc: real server that the virtual address sticks to, 0: none */
 	__u32 sticky_used; /* tick of the last use */
 	__u32 light;	   /* real servers with 2 * active < weight */
-	__u32 reserved[11];
+	__u32 limit_tick;  /* the second that limit_count counts new connections of */
+	__u32 limit_count;
+	__u32 reserved[9];
 };
 
 /* Ring: positions [previous end, end) walk `length` members from `first`, again and again. */
@@ -191,7 +215,7 @@ struct real_server {
 	__u32 leaf;	       /* its leaf, counted from the tree's last; order of addition */
 	__u32 upper_threshold; /* connections; 0: none */
 	__u32 lower_threshold;
-	__u32 reserved;
+	__u32 idle_timeout; /* its service's */
 };
 
 /* Written by the data path with atomics, weight by user space. */
@@ -239,13 +263,26 @@ struct connection_line {
 	struct connection_detail detail[SLOTS_PER_LINE];
 };
 
-/* Of persistence and of IPv6 only; indexed by slot: line * SLOTS_PER_LINE + place. */
+/* Of persistence, of IPv6 and of long idleness only; indexed by slot: line * SLOTS_PER_LINE + place. */
 struct connection_extra {
 	__u32 link;	  /* 1 + slot index of the template it came by, 0: none; of a template:
 			    * how many connections came by it */
-	__u32 used;	  /* tick of a template's last use */
+	__u32 used;	  /* tick of a template's or an idle connection's last use */
 	__be32 client[3]; /* first 96 bits of an IPv6 client or network */
+	__u32 generation; /* of a template: changes with each that takes the slot; else that of
+			    * the template in link */
+};
+
+/* New connections of one source within a second. */
+struct source_key {
+	__be32 network[4]; /* an IPv4 address in [3], or an IPv6 /64 */
+	__u32 service;
 	__u32 reserved;
+};
+
+struct source {
+	__u32 tick;
+	__u32 count;
 };
 
 struct fragment_key {
@@ -280,10 +317,13 @@ struct packet_counters {
 	__u64 drop_time_exceeded; /* and the ICMP error was over its rate, or could not be made */
 	__u64 drop_too_big;
 	__u64 drop_rewrite;
+	__u64 drop_service_limit;
+	__u64 drop_source_limit;
 	/* answered with ICMP in place of a drop */
 	__u64 icmp_unreachable;
 	__u64 icmp_time_exceeded;
 	__u64 icmp_too_big;
+	__u64 reset_real_server_gone; /* answered with a RST in place of a drop */
 	/* forwarded all the same, but worth a number */
 	__u64 forward_untracked;
 	__u64 forward_fragment;
@@ -292,8 +332,12 @@ struct packet_counters {
 	__u64 victim_expired;
 	__u64 victim_closing;
 	__u64 victim_half_open;
-	__u64 reserved[7];
+	__u64 reserved[4];
 };
+
+/* Values of settings.conn_reuse_mode and settings.expire_nodest_conn beyond off (0) and on (1). */
+#define REUSE_FIN_WAIT 2   /* a bit: a SYN opens a new connection in FIN_WAIT, too */
+#define EXPIRE_QUIESCENT 2 /* weight 0 ends connections as well */
 
 /* Set by user space, read by the program; survives a new program. Lies in `.data.settings`. */
 struct settings {
@@ -303,9 +347,19 @@ struct settings {
 	__u32 timeout[STATE_COUNT]; /* seconds, by enum connection_state */
 	__u32 all_ports_services;   /* some service has port 0 */
 	__u32 icmp_per_second;	    /* rate limit of ICMP errors, per CPU; 0: none are sent */
-	__u32 templates; /* a persistence template was made at some time; written by packets */
-	__u32 reserved;
+	__u32 templates;     /* a persistence template was made at some time; written by packets */
+	__u32 ftp_services;  /* some service has port 21 */
 	__u64 own_addresses; /* filter over IPv4 own addresses, written by control() */
+	/* As the kernel's sysctls net.ipv4.vs.*, docs/IPVS.md has the differences. */
+	__u32 conn_reuse_mode;
+	__u32 expire_nodest_conn;
+	__u32 expire_quiescent_template;
+	__u32 sloppy_tcp;
+	__u32 sloppy_sctp;
+	__u32 resets_per_second; /* rate limit of RSTs for connections of a real server that is
+				   * gone, per CPU; 0: none are sent */
+	__u32 limits;		 /* some service limits new connections */
+	__u32 idle_timeouts;	 /* some service has a timeout of its own */
 };
 
 /* The clock and the sweep; written by the timer only. Lies in `.data.sweep`. */
@@ -351,6 +405,7 @@ _Static_assert(sizeof(struct real_server_load) == 16, "real_server_load");
 _Static_assert(sizeof(struct tree_siblings) == 32, "tree_siblings");
 _Static_assert(sizeof(struct connection_line) == 128, "connection_line");
 _Static_assert(sizeof(struct connection_extra) == 24, "connection_extra");
+_Static_assert(sizeof(struct source_key) == 24, "source_key");
 _Static_assert(sizeof(struct packet_counters) == 256, "packet_counters");
 _Static_assert(sizeof(struct control_request) == 64, "control_request");
 

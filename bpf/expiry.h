@@ -12,6 +12,7 @@
 #define SWEEP_INTERVAL_NS (16 * 1000 * 1000ULL)
 #define SWEEP_ROUNDS 64 /* intervals to walk the whole table in */
 #define NANOSECONDS 1000000000ULL
+#define IDLE_AFTER 1024 /* seconds, a quarter of what a slot's tick counts */
 #ifndef CLOCK_MONOTONIC
 #define CLOCK_MONOTONIC 1
 #endif
@@ -34,14 +35,66 @@ __noinline int template_expired(__u32 index, __u32 id, __u32 tick)
 	       tick - extra->used > service->persistence_timeout;
 }
 
+/* The state that a connection rests in for long, 0: it cannot. */
+static __always_inline __u32 idle_state(__u32 state)
+{
+	switch (state) {
+	case STATE_ESTABLISHED:
+		return STATE_ESTABLISHED_IDLE;
+	case STATE_FIN_WAIT:
+		return STATE_FIN_WAIT_IDLE;
+	case STATE_UDP:
+		return STATE_UDP_IDLE;
+	case STATE_SCTP_ESTABLISHED:
+		return STATE_SCTP_ESTABLISHED_IDLE;
+	default:
+		return 0;
+	}
+}
+
+/* Before the tick's bits are used up the time of the last packet goes to where it has room. */
+__noinline int fall_asleep(__u32 index, __u64 word, __u32 tick)
+{
+	struct connection_extra *extra = lookup(connection_extras, index);
+	__u32 idle = idle_state(word_state(word));
+	__u64 *slot = slot_at(index);
+
+	if (!idle || !extra || !slot)
+		return 0;
+	extra->used = tick - word_age(word, tick);
+	__sync_val_compare_and_swap(
+		slot, word, make_word(word >> SLOT_TAG_SHIFT, word_real_server(word), idle, tick));
+	return 0;
+}
+
+__noinline int idle_expired(__u32 index, __u64 word, __u32 tick)
+{
+	struct connection_extra *extra = lookup(connection_extras, index);
+
+	return !extra || tick - extra->used > timeout_of(word);
+}
+
+static __always_inline bool is_expired(__u32 index, __u64 word, __u32 tick)
+{
+	__u32 state = word_state(word), age;
+
+	if (state == STATE_TEMPLATE)
+		return template_expired(index, word_real_server(word), tick);
+	if (state != awake(state))
+		return idle_expired(index, word, tick);
+	age = word_age(word, tick);
+	if (age > timeout_of(word))
+		return true;
+	if (age >= IDLE_AFTER)
+		fall_asleep(index, word, tick);
+	return false;
+}
+
 static __always_inline void sweep_slot(__u32 index, __u64 word, __u32 tick)
 {
-	__u32 state = word_state(word);
-
-	if (state == STATE_TEMPLATE ? !template_expired(index, word_real_server(word), tick)
-				    : word_age(word, tick) <= settings.timeout[state]) {
+	if (!is_expired(index, word, tick)) {
 		sweep.live_counting++;
-		sweep.counting_by_state[state]++;
+		sweep.counting_by_state[awake(word_state(word)) & (STATE_COUNT - 1)]++;
 		return;
 	}
 	if (close_slot(index, word))

@@ -145,6 +145,13 @@ struct {
 } fragments SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct source_key);
+	__type(value, struct source);
+} sources SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -168,6 +175,8 @@ struct {
 struct scratch {
 	__u32 tick;
 	__u32 icmp_sent; /* in this tick */
+	__u32 reset_tick;
+	__u32 resets_sent;
 	__u8 quote[ICMP_QUOTE_MAX + 304]
 		__attribute__((aligned(8))); /* three blocks of 512 bytes */
 };

@@ -14,19 +14,25 @@
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
-/* Not a TCP flag: the header ends before the flags, or before its fixed part. */
-#define HEADER_SHORT 0x100
+
+/*
+ * What a packet tells of its connection: TCP flags or enum sctp_event in the
+ * lowest byte, and what is no such thing above it.
+ */
+#define HEADER_SHORT 0x100  /* the header ends before the flags, or before its fixed part */
+#define EVENT_TWO_WAY 0x200 /* the replies pass through the director, too */
+#define EVENT_REPLY 0x400
 
 struct packet {
 	__be32 source[4]; /* IPv4 in [3] */
 	__be32 destination[4];
 	__be16 source_port;
 	__be16 destination_port;
-	__u32 flags;	 /* TCP flags, HEADER_SHORT */
+	__u32 flags;	 /* TCP flags or enum sctp_event; HEADER_SHORT */
 	__u32 bytes;	 /* IP length, header included */
 	__u16 l2_length; /* 14, 18 or 22 bytes */
 	__u16 l4_offset; /* from the frame's start */
-	__u8 protocol;	 /* IPPROTO_TCP, IPPROTO_UDP */
+	__u8 protocol;	 /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
 	__u8 ttl;
 	__u8 family;   /* enum address_family, a constant at compile time */
 	__u8 fragment; /* enum fragment_place */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Stage 1: Ethernet with up to two VLAN tags, IPv4 and IPv6, TCP and UDP ->
+ * Stage 1: Ethernet with up to two VLAN tags, IPv4 and IPv6, TCP, UDP and SCTP ->
  * struct packet, addresses and ports in network byte order. XDP sees frames
  * before the stack has judged them, so everything that the stack would refuse
  * (another host's MAC address, a broken header) is left to it here.
@@ -17,7 +17,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "counters.h"
-#include "packet.h"
+#include "sctp_state.h"
 
 #define GO_ON (-1)
 
@@ -30,6 +30,7 @@
 #define IP_OPTIONS_MAX 40
 #define IPV6_EXTENSIONS_MAX 24 /* headers in a chain; the kernel has no limit of its own */
 #define IPPROTO_MOBILITY 135
+#define SCTP_HEADER 12
 
 struct vlan_header {
 	__be16 tci;
@@ -153,6 +154,34 @@ __noinline int ipv4_options_allowed(struct xdp_md *ctx, __u32 offset, __u32 end)
 	return 1;
 }
 
+static __always_inline bool is_served(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
+}
+
+/*
+ * The event of an SCTP packet: that of its first chunk, but an ABORT behind a
+ * cookie counts (ip_vs_proto_sctp.c, set_sctp_state). HEADER_SHORT: no chunk.
+ */
+__noinline int parse_sctp(struct xdp_md *ctx, __u32 offset, __u32 length)
+{
+	__u8 chunk[4], type;
+
+	if (length < SCTP_HEADER + sizeof(chunk) ||
+	    bpf_xdp_load_bytes(ctx, offset + SCTP_HEADER, chunk, sizeof(chunk)))
+		return HEADER_SHORT;
+	type = chunk[0];
+	if (type == CHUNK_COOKIE_ECHO || type == CHUNK_COOKIE_ACK) {
+		__u32 next = SCTP_HEADER + ((chunk[2] << 8 | chunk[3]) + 3 & ~3U);
+
+		if (next >= SCTP_HEADER + sizeof(chunk) && next + sizeof(chunk) <= length &&
+		    !bpf_xdp_load_bytes(ctx, offset + next, chunk, sizeof(chunk)) &&
+		    chunk[0] == CHUNK_ABORT)
+			type = CHUNK_ABORT;
+	}
+	return chunk_event(type);
+}
+
 /* Ports, and the TCP flags when the header has its fixed part within the IP packet. */
 static __always_inline int parse_transport(struct xdp_md *ctx, struct packet *packet,
 					   __u32 l4_length)
@@ -167,6 +196,16 @@ static __always_inline int parse_transport(struct xdp_md *ctx, struct packet *pa
 		if (l4 + 4 > data_end)
 			return pass(COUNTER(pass_malformed));
 		packet->flags = 0;
+	}
+	if (packet->protocol == IPPROTO_SCTP) {
+		int event = parse_sctp(ctx, transport_offset(packet), l4_length);
+
+		packet->flags = event & (HEADER_SHORT | 15);
+		data = (void *)(long)ctx->data;
+		data_end = (void *)(long)ctx->data_end;
+		l4 = data + transport_offset(packet);
+		if (l4 + 4 > data_end)
+			return XDP_ABORTED;
 	}
 	if (l4_length < (tcp ? sizeof(struct tcphdr) : sizeof(struct udphdr))) {
 		if (l4_length < 4)
@@ -212,7 +251,7 @@ static __always_inline int parse_ipv4(struct xdp_md *ctx, struct packet *packet)
 	    packet->l2_length + total_length > data_end - data)
 		return pass(COUNTER(pass_malformed));
 	packet->protocol = ip->protocol;
-	if (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP)
+	if (!is_served(packet->protocol))
 		return pass(COUNTER(pass_not_service));
 	packet->family = FAMILY_IPV4;
 	packet->source[3] = ip->saddr;
@@ -260,7 +299,7 @@ __noinline int ipv6_extensions(struct xdp_md *ctx, struct packet *packet, __u32 
 	for (int i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
 		__u8 header[8];
 
-		if (next == IPPROTO_TCP || next == IPPROTO_UDP) {
+		if (is_served(next)) {
 			packet->protocol = next;
 			return offset;
 		}
@@ -314,7 +353,7 @@ static __always_inline int parse_ipv6(struct xdp_md *ctx, struct packet *packet)
 	__builtin_memcpy(packet->destination, &ip->daddr, 16);
 	packet->ttl = ip->hop_limit;
 	packet->bytes = sizeof(*ip) + payload;
-	if (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP) {
+	if (!is_served(packet->protocol)) {
 		int offset = ipv6_extensions(ctx, packet, packet->protocol, packet->l4_offset);
 
 		if (offset <= 0 || offset > 4096)

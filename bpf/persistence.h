@@ -34,12 +34,15 @@ struct choice {
 	__u32 template;	   /* 1 + slot index of the template, 0: none */
 };
 
-static __always_inline bool is_member(__u32 id, __u32 service_index)
+/* ip_vs_check_template() of the kernel's ip_vs_conn.c. */
+static __always_inline bool may_keep(__u32 id, __u32 service_index)
 {
 	struct real_server *real_server = lookup(real_servers, id);
+	struct real_server_load *load = lookup(real_server_loads, id);
 
-	return real_server && real_server->service == service_index &&
-	       real_server->flags & REAL_SERVER_AVAILABLE;
+	return real_server && load && real_server->service == service_index &&
+	       real_server->flags & REAL_SERVER_AVAILABLE &&
+	       (load->weight || !settings.expire_quiescent_template);
 }
 
 __noinline int persistent_choose(const struct packet *packet, struct choice *choice)
@@ -62,20 +65,23 @@ __noinline int persistent_choose(const struct packet *packet, struct choice *cho
 		__u32 id = word_real_server(found.word);
 		struct connection_extra *extra = lookup(connection_extras, found.index);
 
-		if (word_state(found.word) == STATE_TEMPLATE && is_member(id, packet->service)) {
+		if (word_state(found.word) == STATE_TEMPLATE && may_keep(id, packet->service)) {
 			if (extra)
 				extra->used = sweep.tick;
 			choice->real_server = id;
 			choice->template = found.index + 1;
 			return 0;
 		}
-		/* Its real server is gone: the template goes, whoever still counts on it. */
+		/* Its real server takes no more: the template goes, and its connections stay. */
 		close_slot(found.index, found.word);
 	}
 	choice->real_server = scheduler_choose(service, packet->service);
 	if (!choice->real_server)
 		return 0;
-	template = template_open(packet, hash, network, service->port, choice->real_server);
+	/* FTP's data connections come by it, too. */
+	template = template_open(packet, hash, network,
+				 service->port == bpf_htons(FTP_PORT) ? 0 : service->port,
+				 choice->real_server);
 	choice->template = template > 0 ? template : 0;
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Stage 4: no connection yet. Decides whether the packet may open one, chooses
+ * Stage 4: no connection yet (ip_vs_schedule() of ip_vs_core.c). Decides whether the packet may open one, chooses
  * a real server by template or scheduler, and opens the connection. Leaves a
  * real-server id behind, or an XDP action.
  */
@@ -8,6 +8,7 @@
 #define SCHEDULE_H
 
 #include "icmp.h"
+#include "limit.h"
 #include "persistence.h"
 #include "service.h"
 
@@ -38,11 +39,52 @@ static __always_inline int refuse(struct xdp_md *ctx, const struct packet *packe
 	return ACTION(action);
 }
 
+/* Whether a packet without a connection may open one, tcp_conn_schedule() and sctp_conn_schedule(). */
+static __always_inline bool may_open(const struct packet *packet)
+{
+	switch (packet->protocol) {
+	case IPPROTO_TCP:
+		return !(packet->flags & TCP_RST) &&
+		       (packet->flags & TCP_SYN || settings.sloppy_tcp);
+	case IPPROTO_SCTP:
+		return packet->flags == SCTP_INIT || settings.sloppy_sctp;
+	default:
+		return true;
+	}
+}
+
+static __always_inline __u32 first_state(const struct packet *packet, __u32 id)
+{
+	struct real_server *real_server = lookup(real_servers, id);
+	__u32 event = packet->flags;
+
+	if (packet->protocol == IPPROTO_UDP)
+		return STATE_UDP;
+	if (real_server && real_server->method == METHOD_MASQ)
+		event |= EVENT_TWO_WAY;
+	return packet->protocol == IPPROTO_TCP ? tcp_next_state(STATE_NONE, event)
+					       : sctp_next_state(STATE_SCTP_NONE, event);
+}
+
+/* In mid-flow, and no connection: it may be one that found no slot. */
+static __always_inline int forward_untracked(const struct packet *packet,
+					     const struct service *service)
+{
+	__u32 id;
+
+	if (packet->flags & TCP_RST || !lines_are_full(packet->hash))
+		return ACTION(pass(COUNTER(pass_no_connection)));
+	id = spread_choose(service, packet->hash);
+	if (!id)
+		return ACTION(pass(COUNTER(pass_no_connection)));
+	count(COUNTER(forward_untracked));
+	return id;
+}
+
 /* A word that is not 0 is that of a slot whose connection ends with this one's opening. */
 static __always_inline int schedule(struct xdp_md *ctx, const struct packet *packet,
 				    __u32 replaced_index, __u64 replaced_word)
 {
-	bool tcp = packet->protocol == IPPROTO_TCP;
 	struct service *service = lookup(services, packet->service);
 	struct choice choice = {};
 	int opened;
@@ -51,29 +93,35 @@ static __always_inline int schedule(struct xdp_md *ctx, const struct packet *pac
 		return ACTION(pass(COUNTER(pass_not_service)));
 	if (packet->flags & HEADER_SHORT)
 		return ACTION(drop(COUNTER(drop_short_header)));
-	if (tcp && (packet->flags & TCP_RST || !(packet->flags & TCP_SYN))) {
-		if (packet->flags & TCP_RST || !lines_are_full(packet->hash))
-			return ACTION(pass(COUNTER(pass_no_connection)));
-		choice.real_server = spread_choose(service, packet->hash);
-		if (!choice.real_server)
-			return ACTION(pass(COUNTER(pass_no_connection)));
-		count(COUNTER(forward_untracked));
-		return choice.real_server;
-	}
+	if (!may_open(packet))
+		return forward_untracked(packet, service);
 	if (!source_allowed(packet))
 		return ACTION(pass(COUNTER(pass_source_address)));
+	if (packet->source_port == bpf_htons(FTP_DATA_PORT))
+		return ACTION(pass(COUNTER(pass_no_connection)));
+	if (settings.limits && !within_limits(packet, service))
+		return ACTION(XDP_DROP);
 
-	if (service->persistence_timeout)
+	if (service->persistence_timeout) {
 		persistent_choose(packet, &choice);
-	else
+	} else {
+		/* Nor is FTP's data connection balanced by itself. */
+		if (service->port != packet->destination_port)
+			return ACTION(pass(COUNTER(pass_not_service)));
 		choice.real_server = scheduler_choose(service, packet->service);
+	}
 	if (!choice.real_server)
 		return refuse(ctx, packet);
 
 	if (replaced_word)
 		close_slot(replaced_index, replaced_word);
-	opened = connection_open(packet, choice.real_server, tcp ? STATE_SYN_RECV : STATE_UDP,
-				 choice.template, service->tree_leaves);
+	if (service->flags & SERVICE_ONE_PACKET && packet->protocol == IPPROTO_UDP) {
+		count_connection(choice.real_server);
+		return choice.real_server;
+	}
+	opened = connection_open(packet, choice.real_server,
+				 first_state(packet, choice.real_server), choice.template,
+				 service->tree_leaves);
 	if (!opened) {
 		/* No slot to be had: what every later packet of it will get as well. */
 		count(COUNTER(forward_untracked));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * TCP flags and state -> next state, as the kernel's IPVS does it for
- * connections whose replies it does not see (net/netfilter/ipvs/
- * ip_vs_proto_tcp.c, the INPUT-ONLY rows). Four bits a state, lowest first.
+ * TCP flags and state -> next state, the three tables of the kernel's IPVS
+ * (net/netfilter/ipvs/ip_vs_proto_tcp.c, tcp_states): what the client sends
+ * where the replies pass by the director (gate, ipip), and both directions
+ * where they pass through it (masq). Four bits a state, lowest first.
  */
 #ifndef TCP_STATE_H
 #define TCP_STATE_H
@@ -12,53 +13,77 @@
 
 #define NEXT(from, to) ((__u64)STATE_##to << (4 * STATE_##from))
 
-static const __u64 after_syn =
-	NEXT(NONE, SYN_RECV) | NEXT(ESTABLISHED, ESTABLISHED) | NEXT(SYN_SENT, ESTABLISHED) |
-	NEXT(SYN_RECV, SYN_RECV) | NEXT(FIN_WAIT, SYN_RECV) | NEXT(TIME_WAIT, SYN_RECV) |
-	NEXT(CLOSE, SYN_RECV) | NEXT(CLOSE_WAIT, SYN_RECV) | NEXT(LAST_ACK, SYN_RECV) |
-	NEXT(LISTEN, SYN_RECV) | NEXT(SYNACK, SYN_RECV);
-static const __u64 after_fin =
-	NEXT(NONE, CLOSE) | NEXT(ESTABLISHED, FIN_WAIT) | NEXT(SYN_SENT, SYN_SENT) |
-	NEXT(SYN_RECV, TIME_WAIT) | NEXT(FIN_WAIT, FIN_WAIT) | NEXT(TIME_WAIT, TIME_WAIT) |
-	NEXT(CLOSE, CLOSE) | NEXT(CLOSE_WAIT, CLOSE_WAIT) | NEXT(LAST_ACK, LAST_ACK) |
-	NEXT(LISTEN, LISTEN) | NEXT(SYNACK, TIME_WAIT);
-static const __u64 after_ack =
-	NEXT(NONE, CLOSE) | NEXT(ESTABLISHED, ESTABLISHED) | NEXT(SYN_SENT, SYN_SENT) |
-	NEXT(SYN_RECV, ESTABLISHED) | NEXT(FIN_WAIT, FIN_WAIT) | NEXT(TIME_WAIT, TIME_WAIT) |
-	NEXT(CLOSE, CLOSE) | NEXT(CLOSE_WAIT, CLOSE_WAIT) | NEXT(LAST_ACK, CLOSE) |
-	NEXT(LISTEN, LISTEN) | NEXT(SYNACK, ESTABLISHED);
-static const __u64 after_rst = NEXT(NONE, CLOSE) | NEXT(ESTABLISHED, CLOSE) |
-			       NEXT(SYN_SENT, CLOSE) | NEXT(SYN_RECV, SYN_RECV) |
-			       NEXT(FIN_WAIT, CLOSE) | NEXT(TIME_WAIT, CLOSE) | NEXT(CLOSE, CLOSE) |
-			       NEXT(CLOSE_WAIT, CLOSE) | NEXT(LAST_ACK, LAST_ACK) |
-			       NEXT(LISTEN, LISTEN) | NEXT(SYNACK, CLOSE);
+/* As the kernel's table has them: none, established, ..., synack. */
+#define ROW(no, es, ss, sr, fw, tw, cl, cw, la, li, sa)                                      \
+	(NEXT(NONE, no) | NEXT(ESTABLISHED, es) | NEXT(SYN_SENT, ss) | NEXT(SYN_RECV, sr) |  \
+	 NEXT(FIN_WAIT, fw) | NEXT(TIME_WAIT, tw) | NEXT(CLOSE, cl) | NEXT(CLOSE_WAIT, cw) | \
+	 NEXT(LAST_ACK, la) | NEXT(LISTEN, li) | NEXT(SYNACK, sa))
 
-/* Nothing of SYN, FIN, RST and ACK closes the connection in the kernel. */
-static __always_inline __u32 tcp_next_state(__u32 state, __u32 flags)
+enum tcp_row {
+	ROW_SYN = 0,
+	ROW_FIN = 1,
+	ROW_ACK = 2,
+	ROW_RST = 3,
+	ROWS_OF_REQUEST = 0, /* the client's packets, replies seen as well */
+	ROWS_OF_REPLY = 4,
+	ROWS_OF_REQUEST_ONLY = 8,
+};
+
+/* clang-format off */
+static const __u64 tcp_rows[12] = {
+	[ROWS_OF_REQUEST + ROW_SYN] = ROW(SYN_RECV, ESTABLISHED, ESTABLISHED, SYN_RECV, SYN_RECV,
+		SYN_RECV, SYN_RECV, SYN_RECV, SYN_RECV, SYN_RECV, SYN_RECV),
+	[ROWS_OF_REQUEST + ROW_FIN] = ROW(CLOSE, CLOSE_WAIT, SYN_SENT, TIME_WAIT, TIME_WAIT,
+		TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, TIME_WAIT),
+	[ROWS_OF_REQUEST + ROW_ACK] = ROW(ESTABLISHED, ESTABLISHED, SYN_SENT, ESTABLISHED, FIN_WAIT,
+		TIME_WAIT, CLOSE, CLOSE_WAIT, CLOSE, LISTEN, ESTABLISHED),
+	[ROWS_OF_REQUEST + ROW_RST] = ROW(CLOSE, CLOSE, CLOSE, SYN_RECV, CLOSE,
+		CLOSE, CLOSE, CLOSE, LAST_ACK, LISTEN, SYN_RECV),
+
+	[ROWS_OF_REPLY + ROW_SYN] = ROW(SYN_SENT, ESTABLISHED, SYN_SENT, SYN_RECV, SYN_SENT,
+		SYN_SENT, SYN_SENT, SYN_SENT, SYN_SENT, LISTEN, SYN_RECV),
+	[ROWS_OF_REPLY + ROW_FIN] = ROW(TIME_WAIT, FIN_WAIT, SYN_SENT, TIME_WAIT, FIN_WAIT,
+		TIME_WAIT, CLOSE, TIME_WAIT, LAST_ACK, LISTEN, TIME_WAIT),
+	[ROWS_OF_REPLY + ROW_ACK] = ROW(ESTABLISHED, ESTABLISHED, SYN_SENT, ESTABLISHED, FIN_WAIT,
+		TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, ESTABLISHED, ESTABLISHED),
+	[ROWS_OF_REPLY + ROW_RST] = ROW(CLOSE, CLOSE, SYN_SENT, CLOSE, CLOSE,
+		TIME_WAIT, CLOSE, CLOSE, CLOSE, CLOSE, CLOSE),
+
+	[ROWS_OF_REQUEST_ONLY + ROW_SYN] = ROW(SYN_RECV, ESTABLISHED, ESTABLISHED, SYN_RECV, SYN_RECV,
+		SYN_RECV, SYN_RECV, SYN_RECV, SYN_RECV, SYN_RECV, SYN_RECV),
+	[ROWS_OF_REQUEST_ONLY + ROW_FIN] = ROW(CLOSE, FIN_WAIT, SYN_SENT, TIME_WAIT, FIN_WAIT,
+		TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, TIME_WAIT),
+	[ROWS_OF_REQUEST_ONLY + ROW_ACK] = ROW(ESTABLISHED, ESTABLISHED, SYN_SENT, ESTABLISHED, FIN_WAIT,
+		TIME_WAIT, CLOSE, CLOSE_WAIT, CLOSE, LISTEN, ESTABLISHED),
+	[ROWS_OF_REQUEST_ONLY + ROW_RST] = ROW(CLOSE, CLOSE, CLOSE, SYN_RECV, CLOSE,
+		CLOSE, CLOSE, CLOSE, LAST_ACK, LISTEN, CLOSE),
+};
+/* clang-format on */
+
+static __always_inline __u32 rows_of(__u32 event)
 {
-	__u64 row;
-
-	if (flags & TCP_RST)
-		row = after_rst;
-	else if (flags & TCP_SYN)
-		row = after_syn;
-	else if (flags & TCP_FIN)
-		row = after_fin;
-	else if (flags & TCP_ACK)
-		row = after_ack;
-	else
-		return STATE_CLOSE;
-	return row >> (4 * (state & 15)) & 15;
+	if (!(event & EVENT_TWO_WAY))
+		return ROWS_OF_REQUEST_ONLY;
+	return event & EVENT_REPLY ? ROWS_OF_REPLY : ROWS_OF_REQUEST;
 }
 
-static __always_inline __u32 next_state(const struct packet *packet, __u32 state)
+/* Nothing of SYN, FIN, RST and ACK closes the connection in the kernel. */
+static __always_inline __u32 tcp_next_state(__u32 state, __u32 event)
 {
-	if (packet->protocol != IPPROTO_TCP || packet->flags & HEADER_SHORT)
-		return state;
-	if (state == STATE_ESTABLISHED &&
-	    (packet->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK)
-		return state;
-	return tcp_next_state(state, packet->flags);
+	__u32 row;
+
+	if (event & TCP_RST)
+		row = ROW_RST;
+	else if (event & TCP_SYN)
+		row = ROW_SYN;
+	else if (event & TCP_FIN)
+		row = ROW_FIN;
+	else if (event & TCP_ACK)
+		row = ROW_ACK;
+	else
+		return STATE_CLOSE;
+	row += rows_of(event);
+	return row < 12 ? tcp_rows[row] >> (4 * (state & 15)) & 15 : STATE_CLOSE;
 }
 
 #endif

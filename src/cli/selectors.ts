@@ -6,8 +6,10 @@ import type { ServiceIdentity } from "../model/service.ts";
 
 /** The states that a connection is listed with, as in `ipvsadm -L -c`; `NONE` is that of persistence templates. */
 export const connectionStates = [
-  "NONE", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN",
-  "SYNACK", "UDP",
+  ...["NONE", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK"],
+  ...["LISTEN", "SYNACK", "UDP"],
+  ...["INIT1", "INIT", "C-SENT", "C-REPLIED", "C-WAIT", "COOKIE", "C-ECHOED", "S-SENT", "S-RECEIVED", "S-ACK-SENT"],
+  ...["REJECTED", "CLOSED"],
 ] as const; // prettier-ignore
 
 /** An address in canonical text, and a port if one was given. */

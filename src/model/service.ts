@@ -67,6 +67,12 @@ export interface RealServer {
   readonly tunnel?: Tunnel;
 }
 
+/** New connections a second, of the whole service and of one source of it (an IPv4 address, an IPv6 /64); 0: no limit. */
+export interface ConnectionLimits {
+  readonly perSecond: number;
+  readonly perSource: number;
+}
+
 export interface VirtualService {
   readonly identity: ServiceIdentity;
   readonly scheduler: Scheduler;
@@ -77,6 +83,8 @@ export interface VirtualService {
   readonly onePacket: boolean;
   /** Seconds after which an idle connection expires, in any state but closing ones; absent: the plane's timeouts. */
   readonly idleTimeout?: number;
+  /** New connections a second, 0: no limit; absent: none at all. */
+  readonly limits?: ConnectionLimits;
   /** `ipvsadm --pe`; only the kernel's IPVS has one, `sip`. */
   readonly persistenceEngine?: string;
   /** In the order of addition; ipvsadm and the schedulers look at the newest first. */

@@ -261,7 +261,7 @@ function addPackets(registry: Registry, snapshot: Snapshot): void {
     "counter",
     "xlb_packets_total",
     "Packets that were not forwarded by verdict and reason, of which each has exactly one.",
-    ["pass", "drop", "icmp"].flatMap((verdict) =>
+    ["pass", "drop", "icmp", "reset"].flatMap((verdict) =>
       withPrefix(`${verdict}_`).map(([reason, value]) => ({ value, labels: { verdict, reason } })),
     ),
   );

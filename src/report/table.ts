@@ -89,6 +89,7 @@ function packetLines(snapshot: Snapshot, options: StatisticsTableOptions): strin
   for (const [prefix, label] of [
     ["drop_", "dropped"],
     ["icmp_", "answered with ICMP"],
+    ["reset_", "answered with a TCP reset"],
     ["victim_", "displaced connections"],
   ] as const) {
     const reasons = Object.entries(totals)

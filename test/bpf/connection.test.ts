@@ -292,9 +292,19 @@ describe("persistence", { skip: cannotRun }, () => {
 });
 
 describe("a service for all ports", { skip: cannotRun }, () => {
+  it("serves nobody without persistence, as the kernel", () => {
+    const program = openProgram();
+    program.service({ port: 0, realServers: [{ address: "192.168.200.102" }] });
+    assert.equal(program.run(frame({ destinationPort: 8080 })).verdict, "PASS");
+  });
+
   it("takes any port of its address, and another service of that address takes its own", () => {
     const program = openProgram();
-    program.service({ port: 0, realServers: [{ address: "192.168.200.102", mac: "02:00:00:00:02:01" }] });
+    program.service({
+      port: 0,
+      persistence: { timeout: 300, netmask: "255.255.255.255" },
+      realServers: [{ address: "192.168.200.102", mac: "02:00:00:00:02:01" }],
+    });
     program.service({ port: 443, realServers: [{ address: "192.168.200.103", mac: "02:00:00:00:02:02" }] });
     const to = (destinationPort: number) => program.run(frame({ destinationPort })).data.subarray(0, 6).toString("hex");
     assert.equal(to(0), "020000000201");

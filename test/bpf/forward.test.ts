@@ -284,6 +284,7 @@ describe("forwarding", { skip: cannotRun }, () => {
     const gone = first?.realServer ?? 0;
     program.setWeight(gone, 0, 1);
     program.setFlags(gone, 0);
+    program.set({ resets_per_second: 0 });
     const ack = frame({ flags: "A" });
     assert.equal(program.run(ack).verdict, "DROP");
     assert.equal(program.counters().drop_real_server_gone, 1n);

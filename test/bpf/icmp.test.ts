@@ -111,7 +111,7 @@ describe("an ICMP error from the virtual address", { skip: cannotRun }, () => {
     const program = openProgram();
     program.service({ realServers: [] });
     program.maps.settings.write(0, { ...program.maps.settings.read(0), icmp_per_second: 5 });
-    const verdicts = Array.from({ length: 50 }, (_, i) => program.run(frame({ sourcePort: i + 1 })).verdict);
+    const verdicts = Array.from({ length: 50 }, (_, i) => program.run(frame({ sourcePort: 1024 + i })).verdict);
     // Two CPUs, each with a limit of its own, and the clock stands still: no sweep moves it.
     assert.ok(verdicts.filter((verdict) => verdict === "TX").length <= 10);
     const { icmp_unreachable, drop_no_real_server } = program.counters();

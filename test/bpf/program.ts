@@ -11,10 +11,11 @@ import {
   forwardingMethod,
   realServerFlag,
   scheduler,
+  serviceFlag,
   serviceSlotKind,
   SLOTS_PER_LINE,
 } from "../../src/dataplane/xdp/layout.generated.ts";
-import type { PacketCounters, RealServerLoad } from "../../src/dataplane/xdp/layout.generated.ts";
+import type { PacketCounters, RealServerLoad, Settings } from "../../src/dataplane/xdp/layout.generated.ts";
 import { ensureBpffs, loadDirector, mapPath, pinProgram, removePins } from "../../src/dataplane/xdp/load.ts";
 import { openMaps } from "../../src/dataplane/xdp/maps.ts";
 import type { DirectorMaps } from "../../src/dataplane/xdp/maps.ts";
@@ -48,8 +49,11 @@ export interface RealServerSpec {
 export interface ServiceSpec {
   readonly address?: string;
   readonly port?: number;
-  readonly protocol?: "tcp" | "udp";
+  readonly protocol?: "tcp" | "udp" | "sctp";
   readonly scheduler?: "rr" | "wlc" | "lblc" | "lc" | "sed" | "nq" | "fo" | "ovf";
+  readonly onePacket?: boolean;
+  readonly idleTimeout?: number;
+  readonly limits?: { readonly perSecond: number; readonly perSource: number };
   readonly persistence?: { readonly timeout: number; readonly netmask: string };
   /** In the order of addition. */
   readonly realServers: readonly RealServerSpec[];
@@ -116,7 +120,7 @@ export class Program {
     const address = spec.address ?? "10.10.10.53";
     const ipv6 = address.includes(":");
     const port = spec.port ?? 80;
-    const protocol = spec.protocol === "udp" ? 17 : 6;
+    const protocol = { tcp: 6, udp: 17, sctp: 132 }[spec.protocol ?? "tcp"];
     const chosen = spec.scheduler ?? "rr";
     const ids = spec.realServers.map(() => this.#nextRealServer++);
     const leaves = 2 ** Math.ceil(Math.log2(Math.max(1, ids.length)));
@@ -147,6 +151,7 @@ export class Program {
         leaf: added,
         upper_threshold: 0,
         lower_threshold: 0,
+        idle_timeout: spec.idleTimeout ?? 0,
       });
     });
     const members = ids.filter((_, i) => (spec.realServers[i]?.weight ?? 1) > 0).reverse();
@@ -160,7 +165,7 @@ export class Program {
       protocol,
       family: ipv6 ? addressFamily.FAMILY_IPV6 : addressFamily.FAMILY_IPV4,
       scheduler: scheduler[`SCHEDULER_${chosen.toUpperCase()}` as keyof typeof scheduler],
-      flags: 0,
+      flags: spec.onePacket === true ? serviceFlag.SERVICE_ONE_PACKET : 0,
       scheduler_flags: 0,
       persistence_timeout: spec.persistence?.timeout ?? 0,
       persistence_netmask: netmask,
@@ -171,7 +176,9 @@ export class Program {
       tree_leaves: chosen === "rr" ? 0 : leaves,
       spread: ring,
       spread_length: members.length,
-      connection_timeout: 0,
+      idle_timeout: spec.idleTimeout ?? 0,
+      new_per_second: spec.limits?.perSecond ?? 0,
+      new_per_source: spec.limits?.perSource ?? 0,
       retired_packets: 0n,
       retired_bytes: 0n,
       retired_connections: 0n,
@@ -179,7 +186,10 @@ export class Program {
       ring_origin: 0,
     });
     if (chosen !== "rr") this.control.buildTree(id, this.maps.services.read(id));
-    if (port === 0) this.maps.settings.write(0, { ...this.maps.settings.read(0), all_ports_services: 1 });
+    if (port === 0) this.set({ all_ports_services: 1 });
+    if (port === 21) this.set({ ftp_services: 1 });
+    if (spec.limits !== undefined) this.set({ limits: 1 });
+    if (spec.idleTimeout !== undefined) this.set({ idle_timeouts: 1 });
     this.control.putService({
       address: words(address),
       port,
@@ -195,6 +205,10 @@ export class Program {
     const name = verdicts[verdict];
     assert.ok(name !== undefined, `verdict ${verdict}`);
     return { verdict: name, data };
+  }
+
+  set(settings: Partial<Settings>): void {
+    this.maps.settings.write(0, { ...this.maps.settings.read(0), ...settings });
   }
 
   counters(): PacketCounters {
@@ -258,9 +272,18 @@ export class Program {
       const tick = (Number(word & 0xfffn) - seconds) & 0xfff;
       words[at] = (word & ~0xfffn) | BigInt(tick);
     });
+    this.#ageExtras(seconds, (state) => state === "TEMPLATE");
+  }
+
+  /** The same for those that rest for long. */
+  ageIdle(seconds: number): void {
+    this.#ageExtras(seconds, (state) => state.endsWith("_IDLE"));
+  }
+
+  #ageExtras(seconds: number, chosen: (state: string) => boolean): void {
     const extras = new DataView(this.#memory("connection_extras"));
     for (const { index, state } of this.slots()) {
-      if (state !== "TEMPLATE") continue;
+      if (!chosen(state)) continue;
       const at = index * connectionExtra.size + connectionExtra.fields.used.offset;
       extras.setUint32(at, extras.getUint32(at, true) - seconds, true);
     }

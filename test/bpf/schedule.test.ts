@@ -123,7 +123,7 @@ function compare(
     const action = next(10);
     const some = live[next(Math.max(1, live.length))];
     if (action < 5) {
-      const port = 1 + (flow % 60000);
+      const port = 1024 + (flow % 60000);
       const source = `192.0.2.${1 + (flow++ % 200)}`;
       const wanted = choose(loads);
       const { data } = program.run(frame({ source, sourcePort: port }));

@@ -59,7 +59,7 @@ test("networks and endpoints are put in canonical text", () => {
 test("states are those of the connection table, in any case", () => {
   assert.deepEqual(
     connectionStates,
-    stateNames.filter((name) => name !== "TEMPLATE"),
+    [...new Set(stateNames)].filter((name) => name !== "TEMPLATE" && name !== ""),
   );
   assert.equal(connectionState("fin_wait"), "FIN_WAIT");
 });

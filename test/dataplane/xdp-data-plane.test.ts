@@ -298,8 +298,8 @@ test("maps of another layout are refused by name, and left alone", options, asyn
   const settings = folder.native.mapOpenPinned(mapPath(folder.bpffs, "settings"));
   new Uint32Array(folder.native.mapMemory(settings, true))[0] = 99;
   folder.native.mapClose(settings);
-  await assert.rejects(folder.open(), /layout version 99, this xlb has 1/);
-  assert.throws(() => openXdpReader(folder.bpffs, folder.native), /layout version 99, this xlb reads 1/);
+  await assert.rejects(folder.open(), /layout version 99, this xlb has 2/);
+  assert.throws(() => openXdpReader(folder.bpffs, folder.native), /layout version 99, this xlb reads 2/);
   assert.equal(folder.native.mapInfo(folder.native.mapOpenPinned(mapPath(folder.bpffs, "settings"))).maxEntries, 1);
 });
 
@@ -375,7 +375,7 @@ test("a service for all ports is found behind one with the port", options, async
   await folder.apply(
     addService(service("rr")),
     add(real("10.1.0.1")),
-    addService(service("rr", any)),
+    addService({ ...service("rr", any), persistence: { timeout: 300, prefix: 32 } }),
     add(real("10.1.0.2", 1, 0), any),
   );
   assert.equal(folder.connect({ destinationPort: 81 }), "10.1.0.2");

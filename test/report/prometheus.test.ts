@@ -30,7 +30,9 @@ test("each reason that a packet was not forwarded for is in exactly one sample",
   const families = parseExposition((await renderPrometheus(snapshot)).body);
   const samples = families.get("xlb_packets_total")?.samples ?? [];
   const members = samples.map(({ labels }) => `${labels.get("verdict") ?? ""}_${labels.get("reason") ?? ""}`);
-  const expected = Object.keys(snapshot.planes[0]?.packets ?? {}).filter((name) => /^(pass|drop|icmp)_/.test(name));
+  const expected = Object.keys(snapshot.planes[0]?.packets ?? {}).filter((name) =>
+    /^(pass|drop|icmp|reset)_/.test(name),
+  );
   assert.ok(expected.length > 10);
   assert.deepEqual(members, expected);
 });

@@ -50,10 +50,45 @@ export function methodFromNumber(number: number): ForwardingMethod {
   return number === methodNumbers.masq ? "masq" : number === methodNumbers.ipip ? "ipip" : "gate";
 }
 
-/** By `enum connection_state`; the names of the kernel's tcp_state_name_table. */
-export const stateNames: readonly string[] = Object.entries(connectionState)
-  .filter(([, state]) => state < connectionState.STATE_COUNT)
-  .map(([name]) => name.replace("STATE_", ""));
+/** Shorter than the enumerators: the names of the kernel's sctp_state_name_table that differ. */
+const sctpNames: Readonly<Record<string, string>> = {
+  COOKIE_SENT: "C-SENT",
+  COOKIE_REPLIED: "C-REPLIED",
+  COOKIE_WAIT: "C-WAIT",
+  COOKIE_ECHOED: "C-ECHOED",
+  SHUTDOWN_SENT: "S-SENT",
+  SHUTDOWN_RECEIVED: "S-RECEIVED",
+  SHUTDOWN_ACK_SENT: "S-ACK-SENT",
+};
+
+function stateName(enumerator: string): string {
+  const [, sctp = "", name = ""] = /^STATE_(SCTP_)?(.*?)(?:_IDLE)?$/.exec(enumerator) ?? [];
+  return sctp === "" ? name : (sctpNames[name] ?? name);
+}
+
+/**
+ * By `enum connection_state`; the names of the kernel's tcp_state_name_table and sctp_state_name_table. A connection
+ * that rests for long keeps the name of its state.
+ */
+export const stateNames: readonly string[] = Array.from({ length: connectionState.STATE_COUNT }, (_, state) => {
+  const found = Object.entries(connectionState).find(([, value]) => value === state);
+  return found === undefined ? "" : stateName(found[0]);
+});
+
+/** By `enum connection_state`: what a state of rest is otherwise; undefined: it is none. */
+export const awakeStates: ReadonlyMap<number, number> = new Map([
+  [connectionState.STATE_ESTABLISHED_IDLE, connectionState.STATE_ESTABLISHED],
+  [connectionState.STATE_UDP_IDLE, connectionState.STATE_UDP],
+  [connectionState.STATE_FIN_WAIT_IDLE, connectionState.STATE_FIN_WAIT],
+  [connectionState.STATE_SCTP_ESTABLISHED_IDLE, connectionState.STATE_SCTP_ESTABLISHED],
+]);
+
+/** The states that a service's own idle timeout is for. */
+export const idleTimeoutStates: ReadonlySet<number> = new Set([
+  connectionState.STATE_ESTABLISHED,
+  connectionState.STATE_UDP,
+  connectionState.STATE_SCTP_ESTABLISHED,
+]);
 
 /** Bits of `service.scheduler_flags`: IP_VS_SVC_F_SCHED1 to 3. */
 export function encodeSchedulerFlags(flags: readonly string[]): number {

@@ -2,7 +2,7 @@
 import { familyOf, printEndpoint, printIdentity } from "../../model/service.ts";
 import type { Family, ServiceIdentity } from "../../model/service.ts";
 import type { Connection, ConnectionFilter } from "../../model/statistics.ts";
-import { addressText, addressWords, netmaskWords, stateNames } from "./codec.ts";
+import { addressText, addressWords, awakeStates, idleTimeoutStates, netmaskWords, stateNames } from "./codec.ts";
 import { connectionState } from "./layout.generated.ts";
 import type { DirectorMaps } from "./maps.ts";
 import type { StoredRealServer, StoredService } from "./stored.ts";
@@ -44,15 +44,18 @@ export function* listConnections(
     const found = realServers.get(slot.realServer);
     if (found === undefined) continue;
     const template = slot.state === connectionState.STATE_TEMPLATE;
-    const state = template ? "NONE" : (stateNames[slot.state] ?? String(slot.state));
+    const state = template ? "NONE" : stateNames[slot.state] || String(slot.state);
     if (filter.state !== undefined && filter.state !== state) continue;
     const detail = table.detail(index);
     const client = clientWords(maps, index, detail.client, found.family);
     if (isClient !== undefined && !isClient(client, found.family)) continue;
     const { service, realServer } = found;
-    const expiresIn = template
-      ? service.record.persistence_timeout - (now - maps.connectionExtras.read(index).used)
-      : (settings.timeout[slot.state] ?? 0) - ((now - slot.tick) & tickMask);
+    const awake = awakeStates.get(slot.state);
+    const rested =
+      template || awake !== undefined ? now - maps.connectionExtras.read(index).used : (now - slot.tick) & tickMask;
+    const timeout = template
+      ? service.record.persistence_timeout
+      : timeoutOf(awake ?? slot.state, service.record.idle_timeout, settings.timeout);
     yield {
       identity: service.identity,
       client: addressText(client, found.family),
@@ -63,9 +66,13 @@ export function* listConnections(
       realPort: realServer.realServer.port,
       state,
       template,
-      expiresIn: Math.max(expiresIn, 0),
+      expiresIn: Math.max(timeout - rested, 0),
     };
   }
+}
+
+function timeoutOf(state: number, ownTimeout: number, timeouts: readonly number[]): number {
+  return ownTimeout > 0 && idleTimeoutStates.has(state) ? ownTimeout : (timeouts[state] ?? 0);
 }
 
 /** An IPv6 client's address lies in two places, so that IPv4 needs only one. */

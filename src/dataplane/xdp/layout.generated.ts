@@ -18,7 +18,7 @@ export interface Codec<T> {
   encode(value: T): Uint8Array;
 }
 
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 export const MAX_INTERFACES = 256;
 export const MAX_SERVICE_SLOTS = 16384;
 export const MAX_SERVICES = 4096;
@@ -33,6 +33,8 @@ export const SLOT_TICK_MASK = 0xfffn;
 export const SLOT_STATE_MASK = 0x1fn;
 export const SLOT_REAL_SERVER_MASK = 0xffffn;
 export const TAG_DISPLACED = 1n;
+export const REUSE_FIN_WAIT = 2;
+export const EXPIRE_QUIESCENT = 2;
 
 /** `enum connection_state`. */
 export const connectionState = {
@@ -49,6 +51,24 @@ export const connectionState = {
   STATE_SYNACK: 10,
   STATE_UDP: 11,
   STATE_TEMPLATE: 12,
+  STATE_ESTABLISHED_IDLE: 13,
+  STATE_UDP_IDLE: 14,
+  STATE_FIN_WAIT_IDLE: 15,
+  STATE_SCTP_NONE: 16,
+  STATE_SCTP_INIT1: 17,
+  STATE_SCTP_INIT: 18,
+  STATE_SCTP_COOKIE_SENT: 19,
+  STATE_SCTP_COOKIE_REPLIED: 20,
+  STATE_SCTP_COOKIE_WAIT: 21,
+  STATE_SCTP_COOKIE: 22,
+  STATE_SCTP_COOKIE_ECHOED: 23,
+  STATE_SCTP_ESTABLISHED: 24,
+  STATE_SCTP_SHUTDOWN_SENT: 25,
+  STATE_SCTP_SHUTDOWN_RECEIVED: 26,
+  STATE_SCTP_SHUTDOWN_ACK_SENT: 27,
+  STATE_SCTP_REJECTED: 28,
+  STATE_SCTP_CLOSED: 29,
+  STATE_SCTP_ESTABLISHED_IDLE: 30,
   STATE_COUNT: 32,
 } as const;
 export type ConnectionState = (typeof connectionState)[keyof typeof connectionState];
@@ -229,12 +249,14 @@ export interface Service {
   readonly tree_leaves: number;
   readonly spread: number;
   readonly spread_length: number;
-  readonly connection_timeout: number;
+  readonly idle_timeout: number;
+  readonly new_per_second: number;
   readonly retired_packets: bigint;
   readonly retired_bytes: bigint;
   readonly retired_connections: bigint;
   readonly ring_cursor: bigint;
   readonly ring_origin: number;
+  readonly new_per_source: number;
 }
 
 export const service = {
@@ -256,14 +278,15 @@ export const service = {
     tree_leaves: { offset: 60, size: 4 },
     spread: { offset: 64, size: 4 },
     spread_length: { offset: 68, size: 4 },
-    connection_timeout: { offset: 72, size: 4 },
-    reserved: { offset: 76, size: 4 },
+    idle_timeout: { offset: 72, size: 4 },
+    new_per_second: { offset: 76, size: 4 },
     retired_packets: { offset: 80, size: 8 },
     retired_bytes: { offset: 88, size: 8 },
     retired_connections: { offset: 96, size: 8 },
     ring_cursor: { offset: 104, size: 8 },
     ring_origin: { offset: 112, size: 4 },
-    reserved2: { offset: 116, size: 12 },
+    new_per_source: { offset: 116, size: 4 },
+    reserved: { offset: 120, size: 8 },
   },
   read(view: DataView, at: number): Service {
     return {
@@ -293,12 +316,14 @@ export const service = {
       tree_leaves: view.getUint32(at + 60, true),
       spread: view.getUint32(at + 64, true),
       spread_length: view.getUint32(at + 68, true),
-      connection_timeout: view.getUint32(at + 72, true),
+      idle_timeout: view.getUint32(at + 72, true),
+      new_per_second: view.getUint32(at + 76, true),
       retired_packets: view.getBigUint64(at + 80, true),
       retired_bytes: view.getBigUint64(at + 88, true),
       retired_connections: view.getBigUint64(at + 96, true),
       ring_cursor: view.getBigUint64(at + 104, true),
       ring_origin: view.getUint32(at + 112, true),
+      new_per_source: view.getUint32(at + 116, true),
     };
   },
   write(view: DataView, at: number, value: Service): void {
@@ -324,14 +349,15 @@ export const service = {
     view.setUint32(at + 60, value.tree_leaves, true);
     view.setUint32(at + 64, value.spread, true);
     view.setUint32(at + 68, value.spread_length, true);
-    view.setUint32(at + 72, value.connection_timeout, true);
-    clear(view, at + 76, 4);
+    view.setUint32(at + 72, value.idle_timeout, true);
+    view.setUint32(at + 76, value.new_per_second, true);
     view.setBigUint64(at + 80, value.retired_packets, true);
     view.setBigUint64(at + 88, value.retired_bytes, true);
     view.setBigUint64(at + 96, value.retired_connections, true);
     view.setBigUint64(at + 104, value.ring_cursor, true);
     view.setUint32(at + 112, value.ring_origin, true);
-    clear(view, at + 116, 12);
+    view.setUint32(at + 116, value.new_per_source, true);
+    clear(view, at + 120, 8);
   },
   decode(bytes: Uint8Array, at = 0): Service {
     return service.read(viewOf(bytes), at);
@@ -349,6 +375,8 @@ export interface ServiceState {
   readonly sticky: number;
   readonly sticky_used: number;
   readonly light: number;
+  readonly limit_tick: number;
+  readonly limit_count: number;
 }
 
 export const serviceState = {
@@ -358,7 +386,9 @@ export const serviceState = {
     sticky: { offset: 8, size: 4 },
     sticky_used: { offset: 12, size: 4 },
     light: { offset: 16, size: 4 },
-    reserved: { offset: 20, size: 44 },
+    limit_tick: { offset: 20, size: 4 },
+    limit_count: { offset: 24, size: 4 },
+    reserved: { offset: 28, size: 36 },
   },
   read(view: DataView, at: number): ServiceState {
     return {
@@ -366,6 +396,8 @@ export const serviceState = {
       sticky: view.getUint32(at + 8, true),
       sticky_used: view.getUint32(at + 12, true),
       light: view.getUint32(at + 16, true),
+      limit_tick: view.getUint32(at + 20, true),
+      limit_count: view.getUint32(at + 24, true),
     };
   },
   write(view: DataView, at: number, value: ServiceState): void {
@@ -373,7 +405,9 @@ export const serviceState = {
     view.setUint32(at + 8, value.sticky, true);
     view.setUint32(at + 12, value.sticky_used, true);
     view.setUint32(at + 16, value.light, true);
-    clear(view, at + 20, 44);
+    view.setUint32(at + 20, value.limit_tick, true);
+    view.setUint32(at + 24, value.limit_count, true);
+    clear(view, at + 28, 36);
   },
   decode(bytes: Uint8Array, at = 0): ServiceState {
     return serviceState.read(viewOf(bytes), at);
@@ -508,6 +542,7 @@ export interface RealServer {
   readonly leaf: number;
   readonly upper_threshold: number;
   readonly lower_threshold: number;
+  readonly idle_timeout: number;
 }
 
 export const realServer = {
@@ -527,7 +562,7 @@ export const realServer = {
     leaf: { offset: 48, size: 4 },
     upper_threshold: { offset: 52, size: 4 },
     lower_threshold: { offset: 56, size: 4 },
-    reserved: { offset: 60, size: 4 },
+    idle_timeout: { offset: 60, size: 4 },
   },
   read(view: DataView, at: number): RealServer {
     return {
@@ -550,6 +585,7 @@ export const realServer = {
       leaf: view.getUint32(at + 48, true),
       upper_threshold: view.getUint32(at + 52, true),
       lower_threshold: view.getUint32(at + 56, true),
+      idle_timeout: view.getUint32(at + 60, true),
     };
   },
   write(view: DataView, at: number, value: RealServer): void {
@@ -570,7 +606,7 @@ export const realServer = {
     view.setUint32(at + 48, value.leaf, true);
     view.setUint32(at + 52, value.upper_threshold, true);
     view.setUint32(at + 56, value.lower_threshold, true);
-    clear(view, at + 60, 4);
+    view.setUint32(at + 60, value.idle_timeout, true);
   },
   decode(bytes: Uint8Array, at = 0): RealServer {
     return realServer.read(viewOf(bytes), at);
@@ -757,6 +793,7 @@ export interface ConnectionExtra {
   readonly link: number;
   readonly used: number;
   readonly client: readonly number[];
+  readonly generation: number;
 }
 
 export const connectionExtra = {
@@ -765,13 +802,14 @@ export const connectionExtra = {
     link: { offset: 0, size: 4 },
     used: { offset: 4, size: 4 },
     client: { offset: 8, size: 12 },
-    reserved: { offset: 20, size: 4 },
+    generation: { offset: 20, size: 4 },
   },
   read(view: DataView, at: number): ConnectionExtra {
     return {
       link: view.getUint32(at, true),
       used: view.getUint32(at + 4, true),
       client: [view.getUint32(at + 8, false), view.getUint32(at + 12, false), view.getUint32(at + 16, false)],
+      generation: view.getUint32(at + 20, true),
     };
   },
   write(view: DataView, at: number, value: ConnectionExtra): void {
@@ -781,7 +819,7 @@ export const connectionExtra = {
     value.client.forEach((item, i) => {
       view.setUint32(at + 8 + i * 4, item, false);
     });
-    clear(view, at + 20, 4);
+    view.setUint32(at + 20, value.generation, true);
   },
   decode(bytes: Uint8Array, at = 0): ConnectionExtra {
     return connectionExtra.read(viewOf(bytes), at);
@@ -792,6 +830,80 @@ export const connectionExtra = {
     return bytes;
   },
 } as const satisfies Codec<ConnectionExtra>;
+
+/** `struct source_key`, 24 bytes. */
+export interface SourceKey {
+  readonly network: readonly number[];
+  readonly service: number;
+}
+
+export const sourceKey = {
+  size: 24,
+  fields: {
+    network: { offset: 0, size: 16 },
+    service: { offset: 16, size: 4 },
+    reserved: { offset: 20, size: 4 },
+  },
+  read(view: DataView, at: number): SourceKey {
+    return {
+      network: [
+        view.getUint32(at, false),
+        view.getUint32(at + 4, false),
+        view.getUint32(at + 8, false),
+        view.getUint32(at + 12, false),
+      ],
+      service: view.getUint32(at + 16, true),
+    };
+  },
+  write(view: DataView, at: number, value: SourceKey): void {
+    checkLength(value.network, 4);
+    value.network.forEach((item, i) => {
+      view.setUint32(at + i * 4, item, false);
+    });
+    view.setUint32(at + 16, value.service, true);
+    clear(view, at + 20, 4);
+  },
+  decode(bytes: Uint8Array, at = 0): SourceKey {
+    return sourceKey.read(viewOf(bytes), at);
+  },
+  encode(value: SourceKey): Uint8Array {
+    const bytes = new Uint8Array(24);
+    sourceKey.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<SourceKey>;
+
+/** `struct source`, 8 bytes. */
+export interface Source {
+  readonly tick: number;
+  readonly count: number;
+}
+
+export const source = {
+  size: 8,
+  fields: {
+    tick: { offset: 0, size: 4 },
+    count: { offset: 4, size: 4 },
+  },
+  read(view: DataView, at: number): Source {
+    return {
+      tick: view.getUint32(at, true),
+      count: view.getUint32(at + 4, true),
+    };
+  },
+  write(view: DataView, at: number, value: Source): void {
+    view.setUint32(at, value.tick, true);
+    view.setUint32(at + 4, value.count, true);
+  },
+  decode(bytes: Uint8Array, at = 0): Source {
+    return source.read(viewOf(bytes), at);
+  },
+  encode(value: Source): Uint8Array {
+    const bytes = new Uint8Array(8);
+    source.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<Source>;
 
 /** `struct fragment_key`, 40 bytes. */
 export interface FragmentKey {
@@ -899,9 +1011,12 @@ export interface PacketCounters {
   readonly drop_time_exceeded: bigint;
   readonly drop_too_big: bigint;
   readonly drop_rewrite: bigint;
+  readonly drop_service_limit: bigint;
+  readonly drop_source_limit: bigint;
   readonly icmp_unreachable: bigint;
   readonly icmp_time_exceeded: bigint;
   readonly icmp_too_big: bigint;
+  readonly reset_real_server_gone: bigint;
   readonly forward_untracked: bigint;
   readonly forward_fragment: bigint;
   readonly expired: bigint;
@@ -929,16 +1044,19 @@ export const packetCounters = {
     drop_time_exceeded: { offset: 104, size: 8 },
     drop_too_big: { offset: 112, size: 8 },
     drop_rewrite: { offset: 120, size: 8 },
-    icmp_unreachable: { offset: 128, size: 8 },
-    icmp_time_exceeded: { offset: 136, size: 8 },
-    icmp_too_big: { offset: 144, size: 8 },
-    forward_untracked: { offset: 152, size: 8 },
-    forward_fragment: { offset: 160, size: 8 },
-    expired: { offset: 168, size: 8 },
-    victim_expired: { offset: 176, size: 8 },
-    victim_closing: { offset: 184, size: 8 },
-    victim_half_open: { offset: 192, size: 8 },
-    reserved: { offset: 200, size: 56 },
+    drop_service_limit: { offset: 128, size: 8 },
+    drop_source_limit: { offset: 136, size: 8 },
+    icmp_unreachable: { offset: 144, size: 8 },
+    icmp_time_exceeded: { offset: 152, size: 8 },
+    icmp_too_big: { offset: 160, size: 8 },
+    reset_real_server_gone: { offset: 168, size: 8 },
+    forward_untracked: { offset: 176, size: 8 },
+    forward_fragment: { offset: 184, size: 8 },
+    expired: { offset: 192, size: 8 },
+    victim_expired: { offset: 200, size: 8 },
+    victim_closing: { offset: 208, size: 8 },
+    victim_half_open: { offset: 216, size: 8 },
+    reserved: { offset: 224, size: 32 },
   },
   read(view: DataView, at: number): PacketCounters {
     return {
@@ -958,15 +1076,18 @@ export const packetCounters = {
       drop_time_exceeded: view.getBigUint64(at + 104, true),
       drop_too_big: view.getBigUint64(at + 112, true),
       drop_rewrite: view.getBigUint64(at + 120, true),
-      icmp_unreachable: view.getBigUint64(at + 128, true),
-      icmp_time_exceeded: view.getBigUint64(at + 136, true),
-      icmp_too_big: view.getBigUint64(at + 144, true),
-      forward_untracked: view.getBigUint64(at + 152, true),
-      forward_fragment: view.getBigUint64(at + 160, true),
-      expired: view.getBigUint64(at + 168, true),
-      victim_expired: view.getBigUint64(at + 176, true),
-      victim_closing: view.getBigUint64(at + 184, true),
-      victim_half_open: view.getBigUint64(at + 192, true),
+      drop_service_limit: view.getBigUint64(at + 128, true),
+      drop_source_limit: view.getBigUint64(at + 136, true),
+      icmp_unreachable: view.getBigUint64(at + 144, true),
+      icmp_time_exceeded: view.getBigUint64(at + 152, true),
+      icmp_too_big: view.getBigUint64(at + 160, true),
+      reset_real_server_gone: view.getBigUint64(at + 168, true),
+      forward_untracked: view.getBigUint64(at + 176, true),
+      forward_fragment: view.getBigUint64(at + 184, true),
+      expired: view.getBigUint64(at + 192, true),
+      victim_expired: view.getBigUint64(at + 200, true),
+      victim_closing: view.getBigUint64(at + 208, true),
+      victim_half_open: view.getBigUint64(at + 216, true),
     };
   },
   write(view: DataView, at: number, value: PacketCounters): void {
@@ -986,16 +1107,19 @@ export const packetCounters = {
     view.setBigUint64(at + 104, value.drop_time_exceeded, true);
     view.setBigUint64(at + 112, value.drop_too_big, true);
     view.setBigUint64(at + 120, value.drop_rewrite, true);
-    view.setBigUint64(at + 128, value.icmp_unreachable, true);
-    view.setBigUint64(at + 136, value.icmp_time_exceeded, true);
-    view.setBigUint64(at + 144, value.icmp_too_big, true);
-    view.setBigUint64(at + 152, value.forward_untracked, true);
-    view.setBigUint64(at + 160, value.forward_fragment, true);
-    view.setBigUint64(at + 168, value.expired, true);
-    view.setBigUint64(at + 176, value.victim_expired, true);
-    view.setBigUint64(at + 184, value.victim_closing, true);
-    view.setBigUint64(at + 192, value.victim_half_open, true);
-    clear(view, at + 200, 56);
+    view.setBigUint64(at + 128, value.drop_service_limit, true);
+    view.setBigUint64(at + 136, value.drop_source_limit, true);
+    view.setBigUint64(at + 144, value.icmp_unreachable, true);
+    view.setBigUint64(at + 152, value.icmp_time_exceeded, true);
+    view.setBigUint64(at + 160, value.icmp_too_big, true);
+    view.setBigUint64(at + 168, value.reset_real_server_gone, true);
+    view.setBigUint64(at + 176, value.forward_untracked, true);
+    view.setBigUint64(at + 184, value.forward_fragment, true);
+    view.setBigUint64(at + 192, value.expired, true);
+    view.setBigUint64(at + 200, value.victim_expired, true);
+    view.setBigUint64(at + 208, value.victim_closing, true);
+    view.setBigUint64(at + 216, value.victim_half_open, true);
+    clear(view, at + 224, 32);
   },
   decode(bytes: Uint8Array, at = 0): PacketCounters {
     return packetCounters.read(viewOf(bytes), at);
@@ -1007,7 +1131,7 @@ export const packetCounters = {
   },
 } as const satisfies Codec<PacketCounters>;
 
-/** `struct settings`, 192 bytes. */
+/** `struct settings`, 224 bytes. */
 export interface Settings {
   readonly layout_version: number;
   readonly line_mask: number;
@@ -1016,11 +1140,20 @@ export interface Settings {
   readonly all_ports_services: number;
   readonly icmp_per_second: number;
   readonly templates: number;
+  readonly ftp_services: number;
   readonly own_addresses: bigint;
+  readonly conn_reuse_mode: number;
+  readonly expire_nodest_conn: number;
+  readonly expire_quiescent_template: number;
+  readonly sloppy_tcp: number;
+  readonly sloppy_sctp: number;
+  readonly resets_per_second: number;
+  readonly limits: number;
+  readonly idle_timeouts: number;
 }
 
 export const settings = {
-  size: 192,
+  size: 224,
   fields: {
     layout_version: { offset: 0, size: 4 },
     line_mask: { offset: 4, size: 4 },
@@ -1029,8 +1162,16 @@ export const settings = {
     all_ports_services: { offset: 168, size: 4 },
     icmp_per_second: { offset: 172, size: 4 },
     templates: { offset: 176, size: 4 },
-    reserved: { offset: 180, size: 4 },
+    ftp_services: { offset: 180, size: 4 },
     own_addresses: { offset: 184, size: 8 },
+    conn_reuse_mode: { offset: 192, size: 4 },
+    expire_nodest_conn: { offset: 196, size: 4 },
+    expire_quiescent_template: { offset: 200, size: 4 },
+    sloppy_tcp: { offset: 204, size: 4 },
+    sloppy_sctp: { offset: 208, size: 4 },
+    resets_per_second: { offset: 212, size: 4 },
+    limits: { offset: 216, size: 4 },
+    idle_timeouts: { offset: 220, size: 4 },
   },
   read(view: DataView, at: number): Settings {
     return {
@@ -1046,7 +1187,16 @@ export const settings = {
       all_ports_services: view.getUint32(at + 168, true),
       icmp_per_second: view.getUint32(at + 172, true),
       templates: view.getUint32(at + 176, true),
+      ftp_services: view.getUint32(at + 180, true),
       own_addresses: view.getBigUint64(at + 184, true),
+      conn_reuse_mode: view.getUint32(at + 192, true),
+      expire_nodest_conn: view.getUint32(at + 196, true),
+      expire_quiescent_template: view.getUint32(at + 200, true),
+      sloppy_tcp: view.getUint32(at + 204, true),
+      sloppy_sctp: view.getUint32(at + 208, true),
+      resets_per_second: view.getUint32(at + 212, true),
+      limits: view.getUint32(at + 216, true),
+      idle_timeouts: view.getUint32(at + 220, true),
     };
   },
   write(view: DataView, at: number, value: Settings): void {
@@ -1063,14 +1213,22 @@ export const settings = {
     view.setUint32(at + 168, value.all_ports_services, true);
     view.setUint32(at + 172, value.icmp_per_second, true);
     view.setUint32(at + 176, value.templates, true);
-    clear(view, at + 180, 4);
+    view.setUint32(at + 180, value.ftp_services, true);
     view.setBigUint64(at + 184, value.own_addresses, true);
+    view.setUint32(at + 192, value.conn_reuse_mode, true);
+    view.setUint32(at + 196, value.expire_nodest_conn, true);
+    view.setUint32(at + 200, value.expire_quiescent_template, true);
+    view.setUint32(at + 204, value.sloppy_tcp, true);
+    view.setUint32(at + 208, value.sloppy_sctp, true);
+    view.setUint32(at + 212, value.resets_per_second, true);
+    view.setUint32(at + 216, value.limits, true);
+    view.setUint32(at + 220, value.idle_timeouts, true);
   },
   decode(bytes: Uint8Array, at = 0): Settings {
     return settings.read(viewOf(bytes), at);
   },
   encode(value: Settings): Uint8Array {
-    const bytes = new Uint8Array(192);
+    const bytes = new Uint8Array(224);
     settings.write(viewOf(bytes), 0, value);
     return bytes;
   },
@@ -1221,6 +1379,8 @@ export const layout = {
   connection_detail: connectionDetail,
   connection_line: connectionLine,
   connection_extra: connectionExtra,
+  source_key: sourceKey,
+  source,
   fragment_key: fragmentKey,
   fragment,
   packet_counters: packetCounters,

@@ -26,6 +26,7 @@ export const pinnedMaps = {
   tree_leaves: "tree_leaves",
   tree_nodes: "tree_nodes",
   fragments: "fragments",
+  sources: "sources",
   packet_counters: "packet_counters",
   sweeper: "sweeper",
 } as const;
@@ -36,7 +37,8 @@ const defaultTableSlots = 2 ** 22;
 const defaultRingMembers = 2 ** 21;
 const defaultRingSegments = 2 ** 16;
 const defaultTreeNodes = 2 ** 20;
-const defaultIcmpPerSecond = 1000;
+/** Per CPU. */
+const defaultErrorsPerSecond = 1000;
 /** What statfs(2) says of a bpffs. */
 export const bpfFilesystem = 0xcafe4a11;
 const standardBpffs = "/sys/fs/bpf";
@@ -44,10 +46,13 @@ const standardBpffs = "/sys/fs/bpf";
 const ownMount = "mounted-by-xlb";
 
 /**
- * Seconds, by `enum connection_state`. Those of the kernel's tcp_timeouts and udp_timeouts (ip_vs_proto_tcp.c,
- * ip_vs_proto_udp.c); a template has its service's.
+ * Seconds, by `enum connection_state`. Those of the kernel's tcp_timeouts, udp_timeouts and sctp_timeouts
+ * (net/netfilter/ipvs/ip_vs_proto_*.c); a template has its service's, and an idle state that of its connection.
  */
-const defaultTimeouts: readonly number[] = [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300];
+const defaultTimeouts: readonly number[] = [
+  ...[2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 0, 0, 0, 0],
+  ...[2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61, 0, 0],
+];
 
 export interface LoadOptions {
   /** Folder of the pins. */
@@ -258,7 +263,10 @@ function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): v
       line_mask: lines - 1,
       key: [...secret].map((word, index) => (index % 2 === 1 ? word | 1n : word)),
       timeout: Array.from({ length: settingsCodec.decode(initial).timeout.length }, (_, s) => defaultTimeouts[s] ?? 0),
-      icmp_per_second: defaultIcmpPerSecond,
+      icmp_per_second: defaultErrorsPerSecond,
+      resets_per_second: defaultErrorsPerSecond,
+      conn_reuse_mode: 1,
+      expire_nodest_conn: 1,
     }),
   );
 }

@@ -209,7 +209,7 @@ export class ServiceTable {
       if (!this.#isWhole(service)) this.#touch(service);
     }
     await this.#writeAll();
-    this.#updateAllPorts();
+    this.#updateFlags();
   }
 
   /** Whether ring or tree name exactly the members that are to be scheduled. */
@@ -256,7 +256,7 @@ export class ServiceTable {
     }
     const failures = await this.#writeAll();
     for (const [key, error] of failures) for (const result of touched.get(key) ?? []) result.error ??= error;
-    this.#updateAllPorts();
+    this.#updateFlags();
     return results;
   }
 
@@ -323,8 +323,8 @@ export class ServiceTable {
         service.origin = ringSchedulers[wanted.scheduler]?.started(service.members.values()) ?? 0;
       }
     }
-    const { scheduler, schedulerFlags, persistence, onePacket } = wanted;
-    service.wanted = { scheduler, schedulerFlags, onePacket, ...(persistence === undefined ? {} : { persistence }) };
+    const { identity: _identity, realServers: _realServers, ...attributes } = wanted;
+    service.wanted = attributes;
   }
 
   #newService(identity: Service["identity"], key: string): Service {
@@ -474,7 +474,7 @@ export class ServiceTable {
     for (const real of departed) this.#writeDeparture(real);
     if (grown && silenced.length + departed.length > 0) control.buildTree(service.id, service.record);
     if (!service.slotted) {
-      if (service.identity.port === 0) this.#setAllPorts(true);
+      this.#raiseFlags(service);
       control.putService(slotOf(service));
       service.slotted = true;
     }
@@ -504,7 +504,12 @@ export class ServiceTable {
   }
 
   #writeRealServer(service: Service, real: Real): void {
-    const record = { ...real.record, service: service.id, flags: real.record.flags | REAL_SERVER_AVAILABLE };
+    const record = {
+      ...real.record,
+      service: service.id,
+      flags: real.record.flags | REAL_SERVER_AVAILABLE,
+      idle_timeout: service.wanted.idleTimeout ?? 0,
+    };
     const resolved = isAvailable(real) ? record : withNextHop(record, this.#deps.resolve(real.address));
     this.#writeRealServerRecord(real, resolved);
   }
@@ -735,17 +740,32 @@ export class ServiceTable {
     );
   }
 
-  #updateAllPorts(): void {
-    this.#setAllPorts(
-      [...this.#services.values()].some(({ slotted, removed, identity }) => slotted && !removed && identity.port === 0),
-    );
+  /** Packets look for what a service may have only if some service has it. */
+  #updateFlags(): void {
+    const present = [...this.#services.values()].filter(({ slotted, removed }) => slotted && !removed);
+    for (const [name, has] of serviceFlags) this.#setFlag(name, present.some(has));
   }
 
-  #setAllPorts(some: boolean): void {
+  #raiseFlags(service: Service): void {
+    for (const [name, has] of serviceFlags) if (has(service)) this.#setFlag(name, true);
+  }
+
+  #setFlag(name: FlagName, value: boolean): void {
     const { settings } = this.#deps.maps;
-    new Uint32Array(settings.memory)[layout.settings.fields.all_ports_services.offset / 4] = some ? 1 : 0;
+    new Uint32Array(settings.memory)[layout.settings.fields[name].offset / 4] = value ? 1 : 0;
   }
 }
+
+type FlagName = "all_ports_services" | "ftp_services" | "limits" | "idle_timeouts";
+
+const ftpPort = 21;
+
+const serviceFlags: readonly (readonly [FlagName, (service: Service) => boolean])[] = [
+  ["all_ports_services", ({ identity }) => identity.port === 0],
+  ["ftp_services", ({ identity }) => identity.port === ftpPort && identity.protocol === "tcp"],
+  ["limits", ({ wanted }) => wanted.limits !== undefined],
+  ["idle_timeouts", ({ wanted }) => wanted.idleTimeout !== undefined],
+];
 
 const noRing = { ring_segment: 0, ring_segments: 0, ring_length: 0, ring_cursor: 0n, ring_origin: 0 };
 const noTree = { tree: 0, tree_leaves: 0 };
@@ -817,7 +837,7 @@ function slotOf({ id, identity, record }: Service): layout.ServiceSlot {
 
 function attributesOf({ identity, wanted }: Service) {
   const family = identity.address.includes(":") ? "ipv6" : "ipv4";
-  const { persistence } = wanted;
+  const { persistence, limits, idleTimeout } = wanted;
   return {
     address: addressWords(identity.address),
     port: identity.port,
@@ -826,6 +846,9 @@ function attributesOf({ identity, wanted }: Service) {
     scheduler: schedulerNumbers[wanted.scheduler satisfies Scheduler],
     flags: wanted.onePacket ? layout.serviceFlag.SERVICE_ONE_PACKET : 0,
     scheduler_flags: encodeSchedulerFlags(wanted.schedulerFlags),
+    idle_timeout: idleTimeout ?? 0,
+    new_per_second: limits?.perSecond ?? 0,
+    new_per_source: limits?.perSource ?? 0,
     persistence_timeout: persistence?.timeout ?? 0,
     persistence_netmask: persistence === undefined ? [0, 0, 0, 0] : netmaskWords(persistence.prefix, family),
   };

@@ -71,12 +71,20 @@ export function readStatistics(
     table: {
       size: maps.connections.size,
       live: sweep.live,
-      liveByState: Object.fromEntries(stateNames.map((name, state) => [name, sweep.live_by_state[state] ?? 0])),
+      liveByState: sumByState(sweep.live_by_state),
       sweepNanoseconds: sweep.nanoseconds,
       sweepPasses: sweep.passes,
     },
     packets: readPacketCounters(maps),
   };
+}
+
+/** TCP and SCTP share some names. */
+function sumByState(counts: readonly number[]): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const [state, name] of stateNames.entries())
+    if (name !== "") sums[name] = (sums[name] ?? 0) + (counts[state] ?? 0);
+  return sums;
 }
 
 /** Those that are gone count, too. */

@@ -112,6 +112,10 @@ export function toVirtualService(stored: StoredService): VirtualService {
     ...(record.persistence_timeout === 0
       ? {}
       : { persistence: { timeout: record.persistence_timeout, prefix: prefixOf(record.persistence_netmask) } }),
+    ...(record.idle_timeout === 0 ? {} : { idleTimeout: record.idle_timeout }),
+    ...(record.new_per_second === 0 && record.new_per_source === 0
+      ? {}
+      : { limits: { perSecond: record.new_per_second, perSource: record.new_per_source } }),
     onePacket: (record.flags & layout.serviceFlag.SERVICE_ONE_PACKET) !== 0,
     realServers: stored.members.map(({ realServer }) => realServer),
   };
