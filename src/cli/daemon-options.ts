@@ -4,7 +4,7 @@ import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { parseListenAddress, planeChoices } from "../control/daemon-options.ts";
 import type { DaemonOptions, PlaneChoice } from "../control/daemon-options.ts";
-import { globalOptions } from "./options.ts";
+import { globalOptions, wholeNumber } from "./options.ts";
 
 interface GivenOptions {
   readonly config?: string;
@@ -12,6 +12,8 @@ interface GivenOptions {
   readonly plane?: PlaneChoice;
   readonly interface?: readonly string[];
   readonly tableSize?: number;
+  readonly dampFlapping?: number;
+  readonly stopFallbackCommands?: true;
 }
 
 const defaults = { config: "/etc/ha.d/ldirectord.cf", metrics: "127.0.0.1:9820", plane: "auto" } as const;
@@ -44,6 +46,21 @@ export function addDaemonOptions(command: Command): Command {
       new Option("--table-size <slots>", "slots of a new connection table, a power of two (default: 4194304)")
         .argParser(tableSlots)
         .env("XLB_TABLE_SIZE"),
+    )
+    .addOption(
+      new Option(
+        "--damp-flapping <seconds>",
+        "a real server that fails again within so many seconds after it came up must pass its checks for as long " +
+          "before it comes up once more (default: 0, off)",
+      )
+        .argParser(wholeNumber(0))
+        .env("XLB_DAMP_FLAPPING"),
+    )
+    .addOption(
+      new Option(
+        "--stop-fallback-commands",
+        "at the end, tell stop to each fallback command that was told start last",
+      ).env("XLB_STOP_FALLBACK_COMMANDS"),
     );
 }
 
@@ -60,6 +77,8 @@ export function daemonOptions(command: Command, before?: DaemonOptions): DaemonO
     plane: given.plane ?? before?.plane ?? defaults.plane,
     interfaces: given.interface ?? before?.interfaces ?? [],
     tableSize: given.tableSize ?? before?.tableSize,
+    dampFlapping: given.dampFlapping ?? before?.dampFlapping,
+    stopFallbackCommands: given.stopFallbackCommands ?? before?.stopFallbackCommands,
   };
 }
 
@@ -71,6 +90,8 @@ export function runArguments(options: DaemonOptions): string[] {
     ...["--metrics", options.metrics, "--plane", options.plane],
     ...options.interfaces.flatMap((name) => ["--interface", name]),
     ...(options.tableSize === undefined ? [] : ["--table-size", String(options.tableSize)]),
+    ...(options.dampFlapping === undefined ? [] : ["--damp-flapping", String(options.dampFlapping)]),
+    ...(options.stopFallbackCommands === true ? ["--stop-fallback-commands"] : []),
   ];
 }
 

@@ -17,6 +17,10 @@ export interface DaemonOptions {
   readonly interfaces: readonly string[];
   /** Slots of the connection table; undefined: the plane's default, or what is pinned. */
   readonly tableSize?: number | undefined;
+  /** A real server that flaps must pass its checks for so many seconds before it is up again; 0 or undefined: it need not. */
+  readonly dampFlapping?: number | undefined;
+  /** At the end, fallback commands that were told `start` are told `stop`. */
+  readonly stopFallbackCommands?: boolean | undefined;
 }
 
 export interface ListenAddress {
@@ -64,6 +68,7 @@ function isDaemonOptions(value: unknown): value is DaemonOptions {
     planeChoices.some((choice) => choice === options["plane"]) &&
     Array.isArray(options["interfaces"]) &&
     options["interfaces"].every((name) => typeof name === "string") &&
-    (options["tableSize"] === undefined || typeof options["tableSize"] === "number")
+    ["tableSize", "dampFlapping"].every((name) => ["undefined", "number"].includes(typeof options[name])) &&
+    ["undefined", "boolean"].includes(typeof options["stopFallbackCommands"])
   );
 }

@@ -1,10 +1,10 @@
-/** Who runs in a state directory: a lock that dies with its holder, and a pid file that outlives it. */
+/** Who runs in a state directory: a lock that dies with its holder, and a record of the process that outlives it. */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { Server } from "node:net";
 import { dirname, join, resolve } from "node:path";
 
-/** A process as its pid file names it. */
+/** A process as it was recorded. */
 export interface RecordedProcess {
   readonly pid: number;
   readonly alive: boolean;
@@ -24,27 +24,22 @@ export function pidFilePath(stateDir: string): string {
 }
 
 /** Holds the pid and the start time of its process, so that another one with the same pid is not taken for it. */
-export function startTimePath(stateDir: string): string {
+export function recordPath(stateDir: string): string {
   return join(stateDir, "xlb.started");
 }
 
-/** The daemon that the pid file names, dead or alive; undefined if there is no pid file. */
+/** The daemon that was recorded, dead or alive; undefined if there is no record. */
 export function readPidFile(stateDir: string): RecordedProcess | undefined {
-  const text = readIfThere(pidFilePath(stateDir));
-  if (text === undefined) return undefined;
-  const pid = text.trim();
-  if (!/^[1-9]\d*$/.test(pid)) return { pid: 0, alive: false };
-  const recorded = readIfThere(startTimePath(stateDir))?.trim();
-  return { pid: Number(pid), alive: recorded === `${pid} ${processStartTime(Number(pid)) ?? "dead"}` };
-}
-
-function readIfThere(path: string): string | undefined {
+  let text: string;
   try {
-    return readFileSync(path, "utf8");
+    text = readFileSync(recordPath(stateDir), "utf8");
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new Error(`cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw new Error(`cannot read ${recordPath(stateDir)}: ${(cause as Error).message}`, { cause });
   }
+  const [pid = "", startTime = ""] = text.trim().split(" ");
+  if (!/^[1-9]\d*$/.test(pid)) return { pid: 0, alive: false };
+  return { pid: Number(pid), alive: startTime !== "" && startTime === processStartTime(Number(pid)) };
 }
 
 /** Readers see the old content or the new, never half of it. */
@@ -70,7 +65,7 @@ export function processStartTime(pid: number): string | undefined {
 /**
  * The right to be the one daemon of a state directory and of a bpf directory. It consists of two names in the
  * abstract socket namespace, which the kernel gives to one process at a time and takes back when that dies, and of
- * the pid file, which also tells apart daemons in different network namespaces.
+ * the record, which also tells apart daemons in different network namespaces.
  */
 export class DaemonLock {
   readonly #stateDir: string;
@@ -81,8 +76,11 @@ export class DaemonLock {
     this.#names = names;
   }
 
-  /** Throws {@link AlreadyRunningError} when another process has one of the two directories. Makes the state directory. */
-  static async acquire(stateDir: string, bpffs: string): Promise<DaemonLock> {
+  /**
+   * Throws {@link AlreadyRunningError} when another process has one of the two directories. Makes the state directory.
+   * `pidFile`: whether there is to be one; a supervisor knows the pid anyway.
+   */
+  static async acquire(stateDir: string, bpffs: string, pidFile = true): Promise<DaemonLock> {
     const names: Server[] = [];
     try {
       makeStateDir(stateDir);
@@ -93,8 +91,9 @@ export class DaemonLock {
         throw new AlreadyRunningError(`a daemon is already running${who} in ${stateDir}`);
       }
       names.push(await claim(`bpffs:${resolve(bpffs)}`, `another daemon uses ${bpffs}; give this one its own --bpffs`));
-      replaceFile(startTimePath(stateDir), `${process.pid} ${processStartTime(process.pid) ?? ""}\n`);
-      replaceFile(pidFilePath(stateDir), `${process.pid}\n`);
+      replaceFile(recordPath(stateDir), `${process.pid} ${processStartTime(process.pid) ?? ""}\n`);
+      if (pidFile) replaceFile(pidFilePath(stateDir), `${process.pid}\n`);
+      else rmSync(pidFilePath(stateDir), { force: true });
     } catch (cause) {
       for (const name of names) name.close();
       removeIfEmpty(stateDir);
@@ -103,10 +102,10 @@ export class DaemonLock {
     return new DaemonLock(stateDir, names);
   }
 
-  /** Gives the names back and removes the pid file. */
+  /** Gives the names back and removes the record and the pid file. */
   release(): void {
     if (readPidFile(this.#stateDir)?.pid === process.pid) {
-      for (const path of [pidFilePath(this.#stateDir), startTimePath(this.#stateDir)]) rmSync(path, { force: true });
+      for (const path of [pidFilePath(this.#stateDir), recordPath(this.#stateDir)]) rmSync(path, { force: true });
     }
     for (const name of this.#names) name.close();
   }
@@ -155,7 +154,7 @@ export function startOutputPath(stateDir: string): string {
 
 /** Leaves nothing of a daemon that has ended: its files, and the state directory if nothing else is in it. */
 export function removeStateFiles(stateDir: string): void {
-  for (const file of ["xlb.sock", "xlb.pid", "xlb.started", "options.json", "daemon.err"]) {
+  for (const file of ["xlb.sock", "xlb.pid", "xlb.started", "services", "options.json", "daemon.err"]) {
     rmSync(join(stateDir, file), { force: true });
   }
   removeIfEmpty(stateDir);

@@ -4,13 +4,14 @@ import type { DaemonStatus, Reply, Request } from "../control/protocol.ts";
 import type { DataPlane } from "../dataplane/data-plane.ts";
 import type { HealthMonitors } from "../health/health-monitors.ts";
 import type { Config, ConfiguredRealServer, Diagnostic } from "../model/config.ts";
-import type { Health } from "../model/health.ts";
+import type { Health, RealServerHealth } from "../model/health.ts";
 import { printIdentity, realServerKey } from "../model/service.ts";
 import type { ServiceIdentity } from "../model/service.ts";
 import type { DirectorState } from "../model/state.ts";
+import type { Phase } from "../notify/alert.ts";
 import type { Snapshot } from "../report/snapshot.ts";
 import { Reconciler } from "../reconcile/reconciler.ts";
-import type { RoundInputs } from "../reconcile/reconciler.ts";
+import type { OwnServices, RoundInputs, RoundReport } from "../reconcile/reconciler.ts";
 import { LogFileError } from "./log.ts";
 import type { DaemonLog } from "./log.ts";
 
@@ -25,8 +26,11 @@ export interface LoadedConfig {
 
 /** The file has errors; the message holds them all, one a line. */
 export class ConfigError extends Error {
+  readonly diagnostics: readonly Diagnostic[];
+
   constructor(diagnostics: readonly Diagnostic[]) {
     super(diagnostics.map(printDiagnostic).join("\n"));
+    this.diagnostics = diagnostics;
     this.name = "ConfigError";
   }
 }
@@ -51,6 +55,15 @@ export type DaemonIdentity = Pick<
   "pid" | "version" | "startedAt" | "configFile" | "stateDir" | "bpffs" | "metrics"
 >;
 
+/** Who tells people and programs of what happens. None of it may throw or make anybody wait, but `finish`. */
+export interface Messenger {
+  round(report: RoundReport, phase: Phase): void;
+  /** The file has another content than before; `config` is in force now. */
+  fileChanged(config: Config): void;
+  /** The daemon ends. Resolves when all is told, or after a few seconds. */
+  finish(): Promise<void>;
+}
+
 export interface DaemonParts {
   readonly identity: DaemonIdentity;
   readonly plane: DataPlane;
@@ -60,6 +73,13 @@ export interface DaemonParts {
   /** Run beside the daemon's own tasks: the file's watcher, the network. */
   readonly tasks: readonly Task[];
   readonly driftIntervalMs: number;
+  readonly own: OwnServices;
+  readonly messenger: Messenger;
+}
+
+/** What the daemon is doing, an object of its own each time, so that two reloads are not taken for one. */
+interface Stage {
+  readonly phase: Phase;
 }
 
 type Reload = DaemonStatus["lastReload"];
@@ -77,6 +97,9 @@ export class Daemon {
   #lastReload: Reload;
   #reloads = 0;
   #reloadFailures = 0;
+  #stage: Stage = { phase: "starting" };
+  /** The stage, if every check had its say when the present round began. */
+  #settledStage: Stage | undefined;
   /** The reload that is under way, and the one that begins after it for all who asked meanwhile. */
   #reloading: Promise<string> | undefined;
   #nextReload: Promise<string> | undefined;
@@ -92,6 +115,8 @@ export class Daemon {
       log: parts.log.logger,
       inputs: () => this.#inputs(),
       driftIntervalMs: parts.driftIntervalMs,
+      own: parts.own,
+      report: (report) => this.#report(report),
     });
     this.#stopped = new Promise((resolve, reject) => {
       this.#resolveStopped = resolve;
@@ -99,7 +124,7 @@ export class Daemon {
     });
     this.#stopped.catch(() => {}); // Whoever waits sees the rejection; often nobody does.
     parts.monitors.onChange(() => this.#reconciler.request());
-    parts.monitors.update(config.services, seedUp(parts.plane.read()), config.maintenanceDir);
+    parts.monitors.update(config.services, seedUp(config, parts.plane.read()), config.maintenanceDir);
   }
 
   /** Resolves when the first round is over: packets meet what the file asks for. */
@@ -125,6 +150,7 @@ export class Daemon {
       );
       const message = await this.#leave();
       log.logger.info(message);
+      await this.#parts.messenger.finish();
       this.#resolveStopped(message);
     } catch (cause) {
       this.#rejectStopped(cause);
@@ -165,12 +191,11 @@ export class Daemon {
   async fileChanged(): Promise<void> {
     const { logger } = this.#parts.log;
     logger.info(`Configuration file '${this.#config.file}' has changed on disk`);
-    if (!this.#config.autoreload) {
-      logger.info(" - ignore new configuration");
-      return;
-    }
-    logger.info(" - reread new configuration");
-    await this.reload().catch(() => {}); // Logged, counted and shown by status; the next change is another try.
+    if (this.#config.autoreload) {
+      logger.info(" - reread new configuration");
+      await this.reload().catch(() => {}); // Logged, counted and shown by status; the next change is another try.
+    } else logger.info(" - ignore new configuration");
+    this.#parts.messenger.fileChanged(this.#config);
   }
 
   /** Answers the control socket. */
@@ -229,13 +254,14 @@ export class Daemon {
     try {
       const { config, diagnostics } = await this.#parts.load();
       if (config === undefined) throw new ConfigError(diagnostics);
-      for (const diagnostic of diagnostics) log.logger.warn(printDiagnostic(diagnostic));
+      for (const diagnostic of diagnostics) log.logger.warn(printFinding(diagnostic));
       log.open(config.logFile);
       // From here on nothing fails: the new file is in force.
       this.#config = config;
       this.#configLoadedAt = new Date();
-      monitors.update(config.services, seedUp(plane.read()), config.maintenanceDir);
-      const { changes, failedChanges, notActive } = await this.#reconciler.round();
+      this.#stage = { phase: "reloading" };
+      monitors.update(config.services, seedUp(config, plane.read()), config.maintenanceDir);
+      const { changes, failedChanges, notActive } = await this.#reconciler.round("thorough");
       const message = [
         `${config.file}: virtual services: ${config.services.length}, changes: ${changes}`,
         ...notActive.map(({ service, reason }) => `not active: ${service}: ${reason}`),
@@ -248,7 +274,11 @@ export class Daemon {
       const { message } = cause as Error;
       this.#reloadFailures += 1;
       this.#lastReload = { at: new Date(), ok: false, message };
-      for (const line of message.split("\n")) log.logger.error(`Reload: ${line}`);
+      if (cause instanceof ConfigError) {
+        for (const each of cause.diagnostics) {
+          log.logger[each.severity === "error" ? "error" : "warn"](`Reload: ${printFinding(each)}`);
+        }
+      } else log.logger.error(`Reload: ${message}`);
       log.logger.error("The configuration before goes on");
       throw cause;
     }
@@ -256,7 +286,9 @@ export class Daemon {
 
   #inputs(): RoundInputs {
     const health = new Map<string, Health>();
-    for (const entry of this.#parts.monitors.snapshot()) {
+    const entries = this.#parts.monitors.snapshot();
+    this.#settledStage = entries.every(hasHadItsSay) ? this.#stage : undefined;
+    for (const entry of entries) {
       const key = `${printIdentity(entry.identity)} ${realServerKey(entry)}`;
       // One entry of the table may have several checks, of lines with different ports; one of them is enough.
       if (health.get(key)?.state !== "up") health.set(key, entry.health);
@@ -266,9 +298,16 @@ export class Daemon {
     return { config: this.#config, healthOf };
   }
 
+  /** As in ldirectord the first round of checks belongs to the start, or to the reload, that it follows. */
+  #report(report: RoundReport): void {
+    this.#parts.messenger.round(report, this.#stage.phase);
+    if (this.#settledStage === this.#stage && this.#stage.phase !== "stopping") this.#stage = { phase: "running" };
+  }
+
   /** Leaves the data path as `cleanstop` or `keep` ask for, and says how. */
   async #leave(): Promise<string> {
     const { plane } = this.#parts;
+    this.#stage = { phase: "stopping" };
     if (this.#keep) {
       plane.close();
       return "Stopped; the data path goes on forwarding";
@@ -276,22 +315,58 @@ export class Daemon {
     const staying = this.#config.services.filter(({ cleanStop }) => !cleanStop);
     const stayingKeys = new Set(staying.map(({ identity }) => printIdentity(identity)));
     const left = await this.#reconciler.removeServices((identity) => !stayingKeys.has(printIdentity(identity)));
-    if (left > 0) {
+    if (left.length > 0) {
       plane.close();
-      return `Stopped; ${left} services with cleanstop=no go on forwarding`;
+      const others = left.filter((identity) => !stayingKeys.has(printIdentity(identity))).length;
+      const ours = left.length - others;
+      const which = [
+        ...(ours > 0 ? [`${count(ours, "service")} with cleanstop=no`] : []),
+        ...(others > 0 ? [`${count(others, "service")} of others`] : []),
+      ];
+      return `Stopped; ${which.join(" and ")} ${left.length === 1 ? "goes" : "go"} on forwarding`;
     }
     plane.destroy();
     return "Stopped; the data path is detached";
   }
 }
 
-/** Real servers that have a weight now, as `SERVICE REAL-SERVER`: up until a check says otherwise, as in ldirectord. */
-export function seedUp({ services }: DirectorState): ReadonlySet<string> {
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** For the log, whose lines begin with the severity. */
+export function printFinding(diagnostic: Diagnostic): string {
+  return printDiagnostic(diagnostic).replace(`: ${diagnostic.severity}: `, ": ");
+}
+
+/** Whether its state is more than what it was before its first check. */
+function hasHadItsSay({ health, check, last }: RealServerHealth): boolean {
+  return check === "off" || last !== undefined || health.state === "down";
+}
+
+/**
+ * Real servers that the tables show as up, as `SERVICE REAL-SERVER`: they are until a check says otherwise, as in
+ * ldirectord. One without a weight is up only where the file gives it none and `quiescent=no` means nothing by it.
+ */
+export function seedUp(config: Config, { services }: DirectorState): ReadonlySet<string> {
+  const weightless = new Set(
+    config.services
+      .filter(({ quiescent }) => !quiescent)
+      .flatMap(({ identity, realServers }) =>
+        realServers
+          .filter(({ weight }) => weight === 0)
+          .map((each) => `${printIdentity(identity)} ${realServerKey(each)}`),
+      ),
+  );
   return new Set(
     services.flatMap(({ identity, realServers }) =>
       realServers
-        .filter(({ weight }) => weight > 0)
-        .map((realServer) => `${printIdentity(identity)} ${realServerKey(realServer)}`),
+        .map((realServer) => ({
+          key: `${printIdentity(identity)} ${realServerKey(realServer)}`,
+          weight: realServer.weight,
+        }))
+        .filter(({ key, weight }) => weight > 0 || weightless.has(key))
+        .map(({ key }) => key),
     ),
   );
 }

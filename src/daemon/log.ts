@@ -3,6 +3,7 @@ import { closeSync, fstatSync, openSync, statSync, writeSync } from "node:fs";
 import { basename } from "node:path";
 import { pino } from "pino";
 import type { Logger } from "pino";
+import { printCtime } from "../model/ctime.ts";
 import type { Native } from "../native.ts";
 import { sendUnixDatagram } from "./unix-datagram.ts";
 
@@ -90,12 +91,6 @@ export class DaemonLog {
   #print({ time, level, text }: LogLine): string {
     return `[${printCtime(time)}|${this.#name}|${process.pid}] ${severityOf(level).prefix}${text}\n`;
   }
-}
-
-/** As ctime(3) prints it. */
-function printCtime(time: Date): string {
-  const [weekday, month, day, year, clock] = time.toString().split(" ");
-  return `${weekday} ${month} ${String(Number(day)).padStart(2)} ${clock} ${year}`;
 }
 
 /** Syslog's severity and what stands before the text in a file. */

@@ -1,7 +1,7 @@
 /** The daemon on a real machine: which parts it is made of, its signals, and the order in which it begins and ends. */
 import { existsSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
-import { printDiagnostic } from "../config/diagnostics.ts";
 import { digestOf, watchConfig } from "../config/load.ts";
 import { readConfiguration } from "../config/read.ts";
 import { socketPath } from "../control/client.ts";
@@ -16,11 +16,13 @@ import type { Config } from "../model/config.ts";
 import { loadNative } from "../native.ts";
 import type { Native } from "../native.ts";
 import { readVersion } from "../version.ts";
-import { ConfigError, Daemon, TaskError } from "./daemon.ts";
+import { ConfigError, Daemon, printFinding, TaskError } from "./daemon.ts";
 import type { DaemonIdentity, LoadedConfig, Task } from "./daemon.ts";
 import { MetricsServer } from "./http.ts";
 import { DaemonLog, LogFileError } from "./log.ts";
+import { OutsideMessenger } from "./messenger.ts";
 import { notifySupervisor } from "./notify-supervisor.ts";
+import { ownServicesFile } from "./own-services.ts";
 
 /** The tables are compared with what is desired this often, though nothing has changed, milliseconds. */
 const driftIntervalMs = 10_000;
@@ -46,11 +48,12 @@ export async function runDaemon(options: DaemonOptions, terminal: number | undef
   const file = new ConfigFile(options.config, native);
   const loaded = await file.load();
   if (loaded.config === undefined) throw new ConfigError(loaded.diagnostics);
-  const lock = await DaemonLock.acquire(options.stateDir, options.bpffs);
-  const log = new DaemonLog(options.config, () => native, terminal);
+  const { supervised } = loaded.config;
+  const lock = await DaemonLock.acquire(options.stateDir, options.bpffs, !supervised);
+  const log = new DaemonLog(options.config, () => native, supervised ? (terminal ?? 1) : terminal);
   try {
-    log.open(loaded.config.logFile);
-    for (const diagnostic of loaded.diagnostics) log.logger.warn(printDiagnostic(diagnostic));
+    if (!supervised) log.open(loaded.config.logFile);
+    for (const diagnostic of loaded.diagnostics) log.logger.warn(printFinding(diagnostic));
     await runLocked({ options, native, file, config: loaded.config, log, early });
   } catch (cause) {
     if (cause instanceof TaskError) log.logger.fatal({ err: cause }, "The daemon ends");
@@ -99,11 +102,20 @@ async function runLocked({ options, native, file, config, log, early }: Surround
       { native, network, log: logger },
     );
     const abandon = undo.add(() => (plane.adopted ? plane.close() : plane.destroy()));
+    const messenger = new OutsideMessenger({
+      log: logger,
+      host: hostname(),
+      stopFallbackCommands: options.stopFallbackCommands === true,
+      // Loaded by the first mail, of which many directors never send one.
+      send: async (mail, signal) => await (await import("../notify/send-mail.ts")).sendMail(mail, signal),
+    });
     const monitors = new HealthMonitors({
       native,
       log: (level, fields, message) => logger[level](fields, message),
       now: () => Date.now(),
       version,
+      dampFlappingMs: (options.dampFlapping ?? 0) * 1000,
+      record: (check) => messenger.record(check),
     });
     const identity: DaemonIdentity = {
       pid: process.pid,
@@ -117,9 +129,16 @@ async function runLocked({ options, native, file, config, log, early }: Surround
     const tasks: Task[] = [
       { name: "watcher of the configuration", run: (signal) => file.watch(daemon, log, signal) },
       { name: "network", run: (signal) => network.run(signal) },
+      ...messenger.tasks,
     ];
+    const own = ownServicesFile(join(options.stateDir, "services"), (message) => logger.warn(message));
+    // Under a supervisor there is no logfile, whatever a reload brings.
+    const target = config.supervised ? { logger, open: () => {} } : log;
     const load = (): Promise<LoadedConfig> => file.load();
-    const daemon = new Daemon({ identity, plane, monitors, log, load, tasks, driftIntervalMs }, config);
+    const daemon = new Daemon(
+      { identity, plane, monitors, log: target, load, tasks, driftIntervalMs, own, messenger },
+      config,
+    );
     const control = new ControlServer((request) => daemon.answer(request));
     await control.listen(socketPath(options.stateDir));
     undo.add(() => control.close());
@@ -195,11 +214,11 @@ async function listenMetrics(server: MetricsServer, wish: string): Promise<strin
 function handleSignals(daemon: Daemon, log: DaemonLog, stopping: AbortController): () => void {
   const { logger } = log;
   const stop = (signal: NodeJS.Signals): void => {
-    logger.info(`Daemon terminated on signal: ${signal}`);
+    logger.info(`Linux Director Daemon terminated on signal: ${signal.slice("SIG".length)}`);
     stopping.abort();
   };
   const reload = (): void => {
-    logger.info("Reloading configuration on signal");
+    logger.info("Reloading Linux Director Daemon config on signal");
     daemon.reload().catch(() => {}); // Logged, counted, and shown by the status.
   };
   const reopen = (): void => log.reopen();

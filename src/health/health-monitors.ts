@@ -33,6 +33,19 @@ export interface HealthDeps {
   readonly version: string;
   /** What checks ask of a certificate; absent: nothing. */
   readonly tls?: TlsPolicy;
+  /** See {@link transition}; 0 if it is left out. */
+  readonly dampFlappingMs?: number;
+  /** Told of each result, once for each real server that it counts for. Must not throw. */
+  record?(check: CheckRecord): void;
+}
+
+/** A result and whom it counts for. */
+export interface CheckRecord {
+  readonly at: Date;
+  readonly service: ConfiguredService;
+  readonly realServer: ConfiguredRealServer;
+  readonly up: boolean;
+  readonly detail: string;
 }
 
 /** Over how long the first checks are spread, milliseconds: one each, at most this. */
@@ -116,6 +129,8 @@ export class HealthMonitors {
       const before = this.#watched.get(key);
       const entry: WatchedRealServer = {
         identity: service.identity,
+        service,
+        realServer,
         identityText: printIdentity(service.identity),
         realServerText: realServerKey(realServer),
         address: realServer.address,
@@ -200,7 +215,7 @@ export class HealthMonitors {
     if (file !== undefined) return forceDown(state, maintenanceReason(file), at);
     // An equal check has its say at once.
     const last = isNew && !seeded ? entry.monitor?.last?.result : undefined;
-    return last === undefined ? state : transition(state, last, entry.failureCount, at);
+    return last === undefined ? state : transition(state, last, entry.failureCount, at, this.#deps.dampFlappingMs);
   }
 
   /** First attempts: at once, but not all in the same millisecond. */
@@ -246,7 +261,10 @@ export class HealthMonitors {
     const file = this.#maintenance.fileFor(monitor.address, monitor.realPort);
     if (file !== undefined) {
       const at = new Date(this.#deps.now());
-      for (const entry of monitor.watched) this.#enter(entry, forceDown(entry.state, maintenanceReason(file), at));
+      for (const entry of monitor.watched) {
+        this.#enter(entry, forceDown(entry.state, maintenanceReason(file), at));
+        this.#record(entry, at, false, "Server in maintenance");
+      }
       return;
     }
     let result: CheckResult;
@@ -270,15 +288,21 @@ export class HealthMonitors {
     this.#statistics.add(monitor.label, result);
     for (const entry of monitor.watched) {
       const { failuresSinceUp } = entry.state;
-      const next = transition(entry.state, result, entry.failureCount, at);
+      const next = transition(entry.state, result, entry.failureCount, at, this.#deps.dampFlappingMs);
       if (!next.changed && next.failuresSinceUp !== failuresSinceUp) this.#logCount(entry, next, result);
       this.#enter(entry, next);
+      this.#record(entry, at, result.up, result.detail);
     }
   }
 
+  #record({ service, realServer }: WatchedRealServer, at: Date, up: boolean, detail: string): void {
+    this.#deps.record?.({ at, service, realServer, up, detail });
+  }
+
   #enter(entry: WatchedRealServer, next: Transition): void {
-    const { health, failuresSinceUp, changed } = next;
-    entry.state = { health, failuresSinceUp };
+    const { changed, ...state } = next;
+    const { health } = state;
+    entry.state = state;
     if (!changed) return;
     const name = `Real server ${entry.realServerText} of ${entry.identityText}`;
     if (health.state === "down") this.#deps.log("warn", logFields(entry), `${name} is down: ${health.reason}`);

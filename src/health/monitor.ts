@@ -1,4 +1,4 @@
-import type { CheckSpec } from "../model/config.ts";
+import type { CheckSpec, ConfiguredRealServer, ConfiguredService } from "../model/config.ts";
 import type { CheckResult } from "../model/health.ts";
 import type { ServiceIdentity } from "../model/service.ts";
 import { startAttempt } from "./attempt.ts";
@@ -10,6 +10,8 @@ import type { HealthState } from "./transition.ts";
 /** One real server of one virtual service: it counts failures for itself, though it may share its check. */
 export interface WatchedRealServer {
   readonly identity: ServiceIdentity;
+  readonly service: ConfiguredService;
+  readonly realServer: ConfiguredRealServer;
   /** `tcp:10.0.0.1:80` and `10.0.0.2:80`. */
   readonly identityText: string;
   readonly realServerText: string;

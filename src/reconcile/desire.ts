@@ -20,6 +20,8 @@ export interface Desired {
   readonly state: DirectorState;
   /** Configured services that are left out of the state. */
   readonly notActive: readonly NotActive[];
+  /** Of each service of the state, as `printIdentity` prints it: whether no real server is up, so that the fallback serves. */
+  readonly onFallback: ReadonlyMap<string, boolean>;
 }
 
 /**
@@ -30,12 +32,18 @@ export interface Desired {
 export function desire(config: Config, healthOf: HealthLookup, refusal: Refusal): Desired {
   const services: VirtualService[] = [];
   const notActive: NotActive[] = [];
+  const onFallback = new Map<string, boolean>();
   for (const service of config.services) {
     const reason = refusal(service);
-    if (reason === undefined) services.push(desiredService(service, healthOf));
-    else notActive.push({ service: printIdentity(service.identity), reason });
+    if (reason !== undefined) {
+      notActive.push({ service: printIdentity(service.identity), reason });
+      continue;
+    }
+    const { identity, realServers } = service;
+    onFallback.set(printIdentity(identity), !realServers.some((each) => healthOf(identity, each).state === "up"));
+    services.push(desiredService(service, healthOf));
   }
-  return { state: { services }, notActive };
+  return { state: { services }, notActive, onFallback };
 }
 
 /** A real server is known by address and port: of two lines with equal ones the last says the weight. */

@@ -5,10 +5,13 @@ import type { Change } from "../model/change.ts";
 import type { Config } from "../model/config.ts";
 import { printIdentity } from "../model/service.ts";
 import type { ServiceIdentity } from "../model/service.ts";
+import type { DirectorState } from "../model/state.ts";
 import { desire } from "./desire.ts";
-import type { HealthLookup, NotActive } from "./desire.ts";
+import type { Desired, HealthLookup, NotActive } from "./desire.ts";
 import { narrator } from "./narrate.ts";
+import type { Narration, Plot } from "./narrate.ts";
 import { plan } from "./plan.ts";
+import { planWithin, targetOf } from "./plan-scope.ts";
 
 /** Pause before a failed change is tried again, milliseconds; doubled up to the drift interval. */
 const firstRetryMs = 500;
@@ -27,6 +30,18 @@ export interface RoundInputs {
   readonly healthOf: HealthLookup;
 }
 
+/** What came out of a round, for whoever tells the world of it. */
+export interface RoundReport extends RoundInputs, Pick<Desired, "onFallback"> {
+  /** The changes that were made, as they are logged. */
+  readonly narrations: readonly Narration[];
+}
+
+/** Which services are this director's: kept somewhere that outlives the daemon. Keys are as `printIdentity` prints. */
+export interface OwnServices {
+  read(): Iterable<string>;
+  write(keys: readonly string[]): void;
+}
+
 export interface ReconcilerDeps {
   readonly plane: Pick<DataPlane, "read" | "apply" | "refusal">;
   readonly log: ReconcilerLog;
@@ -34,6 +49,10 @@ export interface ReconcilerDeps {
   inputs(): RoundInputs;
   /** Pause after which the tables are compared though nobody asked, milliseconds. */
   readonly driftIntervalMs: number;
+  /** Services that are in the tables and were never ours are left alone. */
+  readonly own: OwnServices;
+  /** Called after each round. Must not throw, and not take long. */
+  report?(report: RoundReport): void;
 }
 
 /** Who awaits a round. */
@@ -55,9 +74,10 @@ export interface RoundOutcome {
 }
 
 /**
- * The only writer of the data plane. A round compares what is desired with what packets meet and applies the
- * difference. Rounds never overlap; requests that come during one are served by the next, together. A round also
- * runs when nobody asked, to repair drift, and sooner while changes fail.
+ * The only writer of the data plane. A round compares what is desired with what packets meet and applies what is due
+ * of the difference: all of it at the start and at a reload, else what the director itself wants anew, so that what
+ * was done by hand lasts. Rounds never overlap; requests that come during one are served by the next, together. A round
+ * also runs when nobody asked, to find services that have vanished, and sooner while changes fail.
  */
 export class Reconciler {
   readonly #deps: ReconcilerDeps;
@@ -66,10 +86,17 @@ export class Reconciler {
   #hurry = new AbortController();
   #waiting: Waiting[] = [];
   #consecutiveFailures = 0;
+  /** What was brought about, but for what is among the failed targets. */
+  #asserted: DirectorState = { services: [] };
+  #failedTargets: ReadonlySet<string> = new Set();
+  readonly #own: Set<string>;
+  /** The next round is thorough. */
+  #thorough = true;
   #ended = false;
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
+    this.#own = new Set(deps.own.read());
   }
 
   get outcome(): RoundOutcome {
@@ -82,8 +109,9 @@ export class Reconciler {
   }
 
   /** The outcome of a round that begins after this call. Rejects if the reconciler ends before. */
-  round(): Promise<RoundOutcome> {
+  round(how?: "thorough"): Promise<RoundOutcome> {
     if (this.#ended) return Promise.reject(new Error("the daemon is stopping"));
+    if (how === "thorough") this.#thorough = true;
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       this.request();
@@ -113,40 +141,74 @@ export class Reconciler {
   }
 
   /**
-   * Takes services out of the data plane, after `run` has ended: what `cleanstop=yes` asks for.
-   * Returns how many services are left there.
+   * Takes services of this director out of the data plane, after `run` has ended: what `cleanstop=yes` asks for.
+   * Returns the services that are left there, ours and others'.
    */
-  async removeServices(chosen: (identity: ServiceIdentity) => boolean): Promise<number> {
+  async removeServices(chosen: (identity: ServiceIdentity) => boolean): Promise<readonly ServiceIdentity[]> {
     const actual = this.#deps.plane.read();
-    const kept = actual.services.filter(({ identity }) => !chosen(identity));
-    await this.#apply(plan({ services: kept }, actual), narrator(this.#deps.inputs().config, actual));
-    return kept.length;
+    const inputs = this.#deps.inputs();
+    const kept = actual.services.filter(({ identity }) => !this.#own.has(printIdentity(identity)) || !chosen(identity));
+    const changes = plan({ services: kept }, actual);
+    const { narrations } = await this.#apply(changes, { ...inputs, actual, during: "stop" });
+    this.#deps.report?.({ ...inputs, narrations, onFallback: new Map() });
+    return kept.map(({ identity }) => identity);
   }
 
   async #doRound(): Promise<void> {
     const { plane, log } = this.#deps;
-    const { config, healthOf } = this.#deps.inputs();
-    const { state, notActive } = desire(config, healthOf, (service) => plane.refusal(service));
+    const inputs = this.#deps.inputs();
+    const { config, healthOf } = inputs;
+    const { state, notActive, onFallback } = desire(config, healthOf, (service) => plane.refusal(service));
     const actual = plane.read();
-    const changes = plan(state, actual);
-    const failed = await this.#apply(changes, narrator(config, actual));
+    const thorough = this.#thorough;
+    this.#thorough = false;
+    const changes = planWithin(state, actual, {
+      asserted: this.#asserted,
+      failed: this.#failedTargets,
+      own: this.#own,
+      thorough,
+      readdQuiescent: config.readdQuiescent,
+    });
+    // Before they are there: a daemon that dies in between leaves nothing that the next one would not know.
+    this.#keepOwn([...this.#own, ...state.services.map(({ identity }) => printIdentity(identity))]);
+    const { narrations, failures } = await this.#apply(changes, { ...inputs, actual, during: "start" });
+    this.#asserted = state;
+    this.#failedTargets = new Set(failures.map(({ change }) => targetOf(change)));
+    const lingering = failures.flatMap(({ change }) => (change.kind === "remove-service" ? [targetOf(change)] : []));
+    this.#keepOwn([...lingering, ...state.services.map(({ identity }) => printIdentity(identity))]);
+    const failed = withoutConsequences(failures);
     const failedChanges = failed.map(({ change, error }) => `${printChange(change)}: ${error.message}`);
     for (const text of news(failedChanges, this.#outcome.failedChanges)) log.error(`Cannot apply: ${text}`);
     const reasons = (list: readonly NotActive[]): string[] => list.map((item) => `${item.service}: ${item.reason}`);
     for (const text of news(reasons(notActive), reasons(this.#outcome.notActive))) log.warn(`Not active: ${text}`);
     this.#consecutiveFailures = failed.length === 0 ? 0 : this.#consecutiveFailures + 1;
     this.#outcome = { rounds: this.#outcome.rounds + 1, changes: changes.length, notActive, failedChanges };
+    this.#deps.report?.({ ...inputs, narrations, onFallback });
   }
 
   /** Applies and logs; returns what failed. */
-  async #apply(changes: readonly Change[], narrate: (change: Change) => string): Promise<FailedChange[]> {
-    if (changes.length === 0) return [];
-    const failed: FailedChange[] = [];
+  async #apply(
+    changes: readonly Change[],
+    plot: Plot,
+  ): Promise<{ readonly narrations: readonly Narration[]; readonly failures: readonly FailedChange[] }> {
+    if (changes.length === 0) return { narrations: [], failures: [] };
+    const narrate = narrator(plot);
+    const narrations: Narration[] = [];
+    const failures: FailedChange[] = [];
     for (const { change, error } of await this.#deps.plane.apply(changes)) {
-      if (error === undefined) this.#deps.log.info(narrate(change));
-      else failed.push({ change, error });
+      if (error === undefined) narrations.push(...narrate(change));
+      else failures.push({ change, error });
     }
-    return withoutConsequences(failed);
+    for (const { text } of narrations) this.#deps.log.info(text);
+    return { narrations, failures };
+  }
+
+  #keepOwn(keys: readonly string[]): void {
+    const now = new Set(keys);
+    if (now.size === this.#own.size && [...now].every((key) => this.#own.has(key))) return;
+    this.#own.clear();
+    for (const key of now) this.#own.add(key);
+    this.#deps.own.write([...now]);
   }
 
   /**

@@ -325,7 +325,7 @@ describe("commands of a daemon", { skip: missing() }, () => {
   test("A service with cleanstop=no goes on after stop", async () => {
     writeFileSync(configFile, `${configuration}\tcleanstop=no\n`);
     assert.equal((await xlb("start", ...daemonArguments)).code, 0);
-    assert.match((await xlb("stop")).stdout, /1 services with cleanstop=no go on forwarding/);
+    assert.match((await xlb("stop")).stdout, /1 service with cleanstop=no goes on forwarding/);
     assert.deepEqual(weights(), { "192.0.2.21:80": 1, "192.0.2.22:80": 3 });
     assert.notEqual(attached(), undefined);
     writeFileSync(configFile, configuration);
@@ -359,7 +359,7 @@ describe("commands of a daemon", { skip: missing() }, () => {
     child.kill("SIGTERM");
     await once(child, "close");
     assert.equal(child.exitCode, 0);
-    assert.match(await output, /Purged virtual server: 192\.0\.2\.10:80/);
+    assert.match(await output, /Purged virtual server \(stop\): 192\.0\.2\.10:80/);
     assert.deepEqual(pins(), []);
     assert.equal(attached(), undefined);
     assert.ok(!existsSync(stateDir));
@@ -373,7 +373,7 @@ describe("commands of a daemon", { skip: missing() }, () => {
     child.kill("SIGTERM");
     await once(child, "close");
     assert.equal(child.exitCode, 0, await output);
-    assert.match(await output, /Daemon terminated on signal: SIGTERM/);
+    assert.match(await output, /Linux Director Daemon terminated on signal: TERM/);
     assert.deepEqual(pins(), []);
     assert.equal(attached(), undefined);
     assert.ok(!existsSync(stateDir));

@@ -8,8 +8,11 @@ import { printIdentity, realServerKey } from "../../src/model/service.ts";
 import { Daemon, seedUp } from "../../src/daemon/daemon.ts";
 import type { LoadedConfig, Task } from "../../src/daemon/daemon.ts";
 import { LogFileError } from "../../src/daemon/log.ts";
+import type { Phase } from "../../src/notify/alert.ts";
+import type { OwnServices, RoundReport } from "../../src/reconcile/reconciler.ts";
 import { MemoryDataPlane } from "../support/memory-data-plane.ts";
-import { config, configuredService, identity, real } from "../reconcile/samples.ts";
+import { ownInMemory } from "../support/own-services.ts";
+import { config, configuredReal, configuredService, identity, real } from "../reconcile/samples.ts";
 
 const since = new Date(0);
 
@@ -66,7 +69,10 @@ async function aborted(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
 }
 
-function start(t: TestContext, options: { config?: Config; plane?: MemoryDataPlane; tasks?: Task[] } = {}) {
+function start(
+  t: TestContext,
+  options: { config?: Config; plane?: MemoryDataPlane; tasks?: Task[]; own?: OwnServices } = {},
+) {
   const plane = options.plane ?? new MemoryDataPlane();
   const monitors = new StillMonitors();
   const lines: string[] = [];
@@ -80,6 +86,14 @@ function start(t: TestContext, options: { config?: Config; plane?: MemoryDataPla
       if (target.startsWith("/nowhere")) throw new LogFileError(target, new Error("ENOENT"));
       opened.push(target);
     },
+  };
+  const own = options.own ?? ownInMemory();
+  const reports: { report: RoundReport; phase: Phase }[] = [];
+  const messages: string[] = [];
+  const messenger = {
+    round: (report: RoundReport, phase: Phase): void => void reports.push({ report, phase }),
+    fileChanged: (now: Config): void => void messages.push(`file changed, callback=${now.callback}`),
+    finish: (): Promise<void> => Promise.resolve(void messages.push("finish")),
   };
   const daemon = new Daemon(
     {
@@ -98,6 +112,8 @@ function start(t: TestContext, options: { config?: Config; plane?: MemoryDataPla
       load: () => file.next(),
       tasks: options.tasks ?? [],
       driftIntervalMs: 3_600_000,
+      own,
+      messenger,
     },
     options.config ?? config(configuredService()),
   );
@@ -110,7 +126,7 @@ function start(t: TestContext, options: { config?: Config; plane?: MemoryDataPla
     plane
       .read()
       .services.flatMap((service) => service.realServers.map((entry) => `${realServerKey(entry)}=${entry.weight}`));
-  return { daemon, plane, monitors, lines, opened, file, running, table };
+  return { daemon, plane, monitors, lines, opened, file, running, table, own, reports, messages };
 }
 
 const firstKey = "tcp:10.10.10.53:80 192.168.200.102:80";
@@ -151,7 +167,19 @@ test("A restart moves nothing: what has a weight is up until it has been checked
 test("What stands at weight 0 is not up at the start", () => {
   const service = { identity, scheduler: "rr", schedulerFlags: [], onePacket: false } as const;
   const state = { services: [{ ...service, realServers: [real("10.0.0.1", 0), real("10.0.0.2", 3)] }] };
-  assert.deepEqual([...seedUp(state)], ["tcp:10.10.10.53:80 10.0.0.2:80"]);
+  const file = config(configuredService());
+  assert.deepEqual([...seedUp(file, state)], ["tcp:10.10.10.53:80 10.0.0.2:80"]);
+});
+
+test("What the file gives no weight is up at the start where weight 0 means nothing else", () => {
+  const realServers = [configuredReal("10.0.0.1", { weight: 0 })];
+  const service = { identity, scheduler: "rr", schedulerFlags: [], onePacket: false } as const;
+  const state = { services: [{ ...service, realServers: [real("10.0.0.1", 0)] }] };
+  const seeds = (quiescent: boolean): string[] => [
+    ...seedUp(config(configuredService({ realServers, quiescent })), state),
+  ];
+  assert.deepEqual(seeds(false), ["tcp:10.10.10.53:80 10.0.0.1:80"]);
+  assert.deepEqual(seeds(true), []);
 });
 
 test("A reload puts the new file in force before it is answered", async (t) => {
@@ -180,7 +208,7 @@ test("A file with an error changes nothing and is told in status, log and answer
   assert.deepEqual([status.reloads, status.reloadFailures], [1, 1]);
   assert.deepEqual([status.lastReload.ok, status.lastReload.message], [false, message]);
   assert.equal(status.configLoadedAt, configLoadedAt);
-  assert.ok(lines.includes("Reload: ldirectord.cf:9:2: error: Unknown command"));
+  assert.ok(lines.includes("Reload: ldirectord.cf:9:2: Unknown command"));
   monitors.set(firstKey, { state: "up", since });
   while (plane.read().services[0]!.realServers[0]!.address !== "192.168.200.102") await new Promise(setImmediate);
 });

@@ -11,7 +11,7 @@ import {
   pidFilePath,
   processStartTime,
   readPidFile,
-  startTimePath,
+  recordPath,
 } from "../../src/control/pidfile.ts";
 
 function directories(t: TestContext): { stateDir: string; bpffs: string } {
@@ -50,7 +50,7 @@ test("Of many that begin together exactly one gets the lock, over a stale pid fi
   const { stateDir, bpffs } = directories(t);
   mkdirSync(stateDir);
   writeFileSync(pidFilePath(stateDir), "4194305\n");
-  writeFileSync(startTimePath(stateDir), "4194305 1\n");
+  writeFileSync(recordPath(stateDir), "4194305 1\n");
   const module = JSON.stringify(new URL("../../src/control/pidfile.js", import.meta.url).href);
   const program = `
     const { DaemonLock } = await import(${module});
@@ -99,9 +99,9 @@ test("Another process that was given the same pid later is not taken for the dae
   const { stateDir, bpffs } = directories(t);
   const lock = await DaemonLock.acquire(stateDir, bpffs);
   t.after(() => lock.release());
-  writeFileSync(startTimePath(stateDir), `${process.pid} ${Number(processStartTime(process.pid)) - 1}\n`);
+  writeFileSync(recordPath(stateDir), `${process.pid} ${Number(processStartTime(process.pid)) - 1}\n`);
   assert.deepEqual(readPidFile(stateDir), { pid: process.pid, alive: false });
-  writeFileSync(pidFilePath(stateDir), "nonsense");
+  writeFileSync(recordPath(stateDir), "nonsense");
   assert.deepEqual(readPidFile(stateDir), { pid: 0, alive: false });
 });
 
@@ -110,6 +110,16 @@ test("The pid file holds the pid alone, as tools of other daemons expect", async
   const lock = await DaemonLock.acquire(stateDir, bpffs);
   t.after(() => lock.release());
   assert.equal(readFileSync(pidFilePath(stateDir), "utf8"), `${process.pid}\n`);
+});
+
+test("Under a supervisor there is no pid file, but the lock holds", async (t) => {
+  const { stateDir, bpffs } = directories(t);
+  const lock = await DaemonLock.acquire(stateDir, bpffs, false);
+  assert.ok(!existsSync(pidFilePath(stateDir)));
+  assert.deepEqual(readPidFile(stateDir), { pid: process.pid, alive: true });
+  await assert.rejects(DaemonLock.acquire(stateDir, `${bpffs}-2`), AlreadyRunningError);
+  lock.release();
+  assert.equal(readPidFile(stateDir), undefined);
 });
 
 test("Long directories that differ have different locks", async (t) => {

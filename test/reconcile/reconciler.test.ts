@@ -3,16 +3,21 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import type { Config } from "../../src/model/config.ts";
 import type { Health } from "../../src/model/health.ts";
-import { realServerKey } from "../../src/model/service.ts";
+import { printIdentity, realServerKey } from "../../src/model/service.ts";
 import { Reconciler } from "../../src/reconcile/reconciler.ts";
+import type { RoundReport } from "../../src/reconcile/reconciler.ts";
 import { MemoryDataPlane } from "../support/memory-data-plane.ts";
-import { config, configuredService, identity, real } from "./samples.ts";
+import { ownInMemory } from "../support/own-services.ts";
+import { config, configuredReal, configuredService, fallback, identity, real } from "./samples.ts";
 
 const since = new Date(0);
 
 /** A reconciler that runs until the test ends, over the tutorial's service. */
-function start(t: TestContext, options: { driftIntervalMs?: number; config?: Config } = {}) {
-  const plane = new MemoryDataPlane();
+function start(
+  t: TestContext,
+  options: { driftIntervalMs?: number; config?: Config; plane?: MemoryDataPlane; own?: string[] } = {},
+) {
+  const plane = options.plane ?? new MemoryDataPlane();
   const lines: string[] = [];
   const note = (line: string): void => void lines.push(line);
   const health = new Map<string, Health>();
@@ -21,11 +26,15 @@ function start(t: TestContext, options: { driftIntervalMs?: number; config?: Con
     healthOf: (_service: unknown, { address }: { address: string }): Health =>
       health.get(address) ?? { state: "unknown" },
   };
+  const own = ownInMemory(...(options.own ?? []));
+  const reports: RoundReport[] = [];
   const reconciler = new Reconciler({
     plane,
     log: { info: note, warn: note, error: note },
     inputs: () => inputs,
     driftIntervalMs: options.driftIntervalMs ?? 3_600_000,
+    own,
+    report: (report) => void reports.push(report),
   });
   const ending = new AbortController();
   const running = reconciler.run(ending.signal);
@@ -40,7 +49,7 @@ function start(t: TestContext, options: { driftIntervalMs?: number; config?: Con
     plane
       .read()
       .services.flatMap((service) => service.realServers.map((entry) => `${realServerKey(entry)}=${entry.weight}`));
-  return { plane, reconciler, lines, set, table, ending, running };
+  return { plane, reconciler, lines, set, table, ending, running, own, reports, inputs };
 }
 
 test("A round takes what is up into the table and logs it in ldirectord's words", async (t) => {
@@ -129,7 +138,7 @@ test("A failed change is reported once and tried again until it works", async (t
   assert.ok(table().includes("192.168.200.102:80=1"));
 });
 
-test("What others did to the table is repaired though nobody asks", async (t) => {
+test("A service that has vanished is made again though nobody asks", async (t) => {
   const { plane, reconciler, set, table } = start(t, { driftIntervalMs: 5 });
   set("192.168.200.102", "up");
   await reconciler.round();
@@ -174,18 +183,153 @@ test("Services are removed on request, and the others are left", async (t) => {
   await reconciler.round();
   ending.abort();
   await running;
-  assert.equal(await reconciler.removeServices((candidate) => candidate === identity), 1);
+  assert.deepEqual(await reconciler.removeServices((candidate) => candidate === identity), [other]);
   assert.deepEqual(
     plane.read().services.map((service) => service.identity),
     [other],
   );
 });
 
-test("Entries that the file does not know are purged", async (t) => {
+test("Entries that the file does not know are purged by a reload", async (t) => {
   const { plane, reconciler, lines } = start(t);
   await reconciler.round();
   plane.applyOne({ kind: "add-real-server", identity, realServer: real("10.0.0.9") });
   lines.length = 0;
   await reconciler.round();
-  assert.deepEqual(lines, ["Purged real server: 10.0.0.9:80 (10.10.10.53:80)"]);
+  assert.deepEqual(lines, []);
+  await reconciler.round("thorough");
+  assert.deepEqual(lines, ["Purged real server (start): 10.0.0.9:80 (10.10.10.53:80)"]);
+});
+
+test("An entry that was removed by hand stays away until its real server has been down", async (t) => {
+  const { plane, reconciler, set, table } = start(t);
+  set("192.168.200.102", "up");
+  set("192.168.200.103", "up");
+  await reconciler.round();
+  plane.applyOne({ kind: "remove-real-server", identity, address: "192.168.200.102", port: 80 });
+  await reconciler.round();
+  assert.deepEqual(table(), ["192.168.200.103:80=1"]);
+  set("192.168.200.103", "down");
+  await reconciler.round();
+  assert.deepEqual(table(), []);
+  set("192.168.200.102", "down");
+  await reconciler.round();
+  assert.deepEqual(table(), ["127.0.0.1:80=1"]);
+  set("192.168.200.102", "up");
+  await reconciler.round();
+  assert.deepEqual(table(), ["192.168.200.102:80=1"]);
+});
+
+test("A weight that was set by hand lasts until the director wants another one, or a reload", async (t) => {
+  const { plane, reconciler, set, table } = start(t);
+  set("192.168.200.102", "up");
+  await reconciler.round();
+  const drained = { kind: "edit-real-server", identity, realServer: real("192.168.200.102", 0) } as const;
+  plane.applyOne(drained);
+  set("192.168.200.103", "up");
+  await reconciler.round();
+  assert.deepEqual(table(), ["192.168.200.102:80=0", "192.168.200.103:80=1"]);
+  await reconciler.round("thorough");
+  assert.deepEqual(table(), ["192.168.200.102:80=1", "192.168.200.103:80=1"]);
+});
+
+test("readdquiescent decides whether an entry that was removed by hand comes back when its server goes down", async (t) => {
+  for (const readdQuiescent of [false, true]) {
+    const file = { ...config(configuredService({ quiescent: true })), readdQuiescent };
+    const { plane, reconciler, set, table } = start(t, { config: file });
+    set("192.168.200.102", "up");
+    set("192.168.200.103", "up");
+    await reconciler.round();
+    plane.applyOne({ kind: "remove-real-server", identity, address: "192.168.200.102", port: 80 });
+    set("192.168.200.102", "down");
+    await reconciler.round();
+    const expected = ["192.168.200.103:80=1", ...(readdQuiescent ? ["192.168.200.102:80=0"] : [])];
+    assert.deepEqual(table(), expected);
+    await reconciler.round("thorough");
+    assert.deepEqual(table(), ["192.168.200.103:80=1", "192.168.200.102:80=0"]);
+  }
+});
+
+test("Services of others are left alone, those that an earlier daemon of ours left go", async (t) => {
+  const others = { ...identity, port: 443 } as const;
+  const stale = { ...identity, port: 8080 } as const;
+  const settings = { scheduler: "rr", schedulerFlags: [], onePacket: false, realServers: [] } as const;
+  const plane = new MemoryDataPlane({ services: [others, stale].map((each) => ({ identity: each, ...settings })) });
+  const { reconciler, own, ending, running, lines } = start(t, { plane, own: ["tcp:10.10.10.53:8080"] });
+  const services = (): string[] => plane.read().services.map((service) => printIdentity(service.identity));
+  await reconciler.round();
+  assert.deepEqual(services(), ["tcp:10.10.10.53:443", "tcp:10.10.10.53:80"]);
+  assert.ok(lines.includes("Purged virtual server (start): 10.10.10.53:8080"));
+  assert.deepEqual(own.keys(), ["tcp:10.10.10.53:80"]);
+  ending.abort();
+  await running;
+  assert.deepEqual(await reconciler.removeServices(() => true), [others]);
+  assert.deepEqual(services(), ["tcp:10.10.10.53:443"]);
+});
+
+test("At the end each real server that is up is named, then its service", async (t) => {
+  const { reconciler, set, ending, running, lines, reports } = start(t, {
+    config: config(configuredService({ quiescent: true })),
+  });
+  set("192.168.200.102", "up");
+  set("192.168.200.103", "down");
+  await reconciler.round();
+  ending.abort();
+  await running;
+  lines.length = 0;
+  await reconciler.removeServices(() => true);
+  assert.deepEqual(lines, [
+    "Purged real server (stop): 192.168.200.102:80 (10.10.10.53:80)",
+    "Purged virtual server (stop): 10.10.10.53:80",
+  ]);
+  assert.deepEqual(
+    reports.at(-1)!.narrations.map(({ mailed }) => mailed),
+    [true, false],
+  );
+});
+
+test("What was never checked is not told of as down, what is down is", async (t) => {
+  const { reconciler, set, reports, lines } = start(t, { config: config(configuredService({ quiescent: true })) });
+  set("192.168.200.103", "down");
+  await reconciler.round();
+  assert.deepEqual(lines, [
+    "Added virtual server: 10.10.10.53:80",
+    "Added real server: 192.168.200.102:80 (10.10.10.53:80) (Weight set to 0)",
+    "Quiescent real server: 192.168.200.103:80 (10.10.10.53:80) (Weight set to 0)",
+    "Added fallback server: 127.0.0.1:80 (10.10.10.53:80) (Weight set to 1)",
+  ]);
+  assert.deepEqual(
+    reports[0]!.narrations.map(({ mailed }) => mailed),
+    [false, false, true, true],
+  );
+});
+
+test("A real server whose port is the service's in the table is named with both", async (t) => {
+  const inFile = configuredReal("192.168.200.102");
+  const realServers = [{ ...inFile, check: { ...inFile.check, realPort: 8080 } }];
+  const { reconciler, set, lines } = start(t, { config: config(configuredService({ realServers })) });
+  set("192.168.200.102", "up");
+  await reconciler.round();
+  set("192.168.200.102", "down");
+  await reconciler.round();
+  assert.ok(
+    lines.includes("Deleted real server: 192.168.200.102:80 mapped from 192.168.200.102:8080 (10.10.10.53:80)"),
+  );
+});
+
+test("A fallback that is also a real server is named as what it is there for", async (t) => {
+  const file = config(configuredService({ fallback: { ...fallback, address: "192.168.200.102" } }));
+  const { reconciler, set, lines } = start(t, { config: file });
+  await reconciler.round();
+  set("192.168.200.102", "down");
+  set("192.168.200.103", "up");
+  await reconciler.round();
+  set("192.168.200.102", "up");
+  await reconciler.round();
+  assert.deepEqual(lines.slice(1), [
+    "Added fallback server: 192.168.200.102:80 (10.10.10.53:80) (Weight set to 1)",
+    "Added real server: 192.168.200.103:80 (10.10.10.53:80) (Weight set to 1)",
+    "Deleted fallback server: 192.168.200.102:80 (10.10.10.53:80)",
+    "Added real server: 192.168.200.102:80 (10.10.10.53:80) (Weight set to 1)",
+  ]);
 });
