@@ -3,6 +3,7 @@ import type { Check, CheckSurroundings, PrepareCheck } from "./check.ts";
 import { constantCheck } from "./check.ts";
 import { combine } from "./checks/combined.ts";
 import { prepareConnect } from "./checks/connect.ts";
+import { prepareDns } from "./checks/dns.ts";
 import { prepareExternal, prepareExternalPerl } from "./checks/external.ts";
 import { prepareFtp } from "./checks/ftp.ts";
 import { prepareHttp } from "./checks/http.ts";
@@ -13,13 +14,14 @@ import { prepareMysql } from "./checks/mysql.ts";
 import { preparePgsql } from "./checks/pgsql.ts";
 import { preparePing } from "./checks/ping.ts";
 import { preparePop } from "./checks/pop.ts";
+import { prepareRadius } from "./checks/radius.ts";
 import { prepareSimpleTcp } from "./checks/simpletcp.ts";
 import { prepareSip } from "./checks/sip.ts";
 import { prepareSmtp } from "./checks/smtp.ts";
 
 /** What a negotiate check speaks. */
 const negotiateChecks = {
-  dns: connectInstead,
+  dns: prepareDns,
   ftp: prepareFtp,
   http: prepareHttp,
   http_proxy: prepareHttp,
@@ -35,7 +37,7 @@ const negotiateChecks = {
   pgsql: preparePgsql,
   pop: preparePop,
   pops: preparePop,
-  radius: connectInstead,
+  radius: prepareRadius,
   simpletcp: prepareSimpleTcp,
   sip: prepareSip,
   smtp: prepareSmtp,
