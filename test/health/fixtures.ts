@@ -144,6 +144,11 @@ export function respond(answer: string): (socket: Socket) => void {
   return (socket) => socket.once("data", () => socket.end(answer, "latin1"));
 }
 
+/** Says the same to everybody who connects, and waits. */
+export function respondAtOnce(greeting: string): (socket: Socket) => void {
+  return (socket) => socket.write(greeting, "latin1");
+}
+
 /** A port nobody listens on. */
 export async function freePort(): Promise<number> {
   const server = await serve(() => undefined);
