@@ -37,6 +37,23 @@ export interface InterfaceStatus {
   readonly reason: string;
 }
 
+/** What became of one plane of several: it serves, it was not needed so far, or it cannot be used. */
+export interface PlaneStatus {
+  readonly plane: PlaneName;
+  readonly state: "active" | "idle" | "failed";
+  /** Why it cannot be used; else empty. */
+  readonly reason: string;
+}
+
+/** A service that is not on the fastest plane. */
+export interface Placement {
+  /** As `printIdentity` prints it. */
+  readonly service: string;
+  readonly plane: PlaneName;
+  /** Why the faster planes do not serve it. */
+  readonly reason: string;
+}
+
 export interface TableStatistics {
   /** Slots of the connection table, 0: it has no limit; and those in use at the last whole sweep. */
   readonly size: number;

@@ -59,6 +59,17 @@ export class Interfaces {
     this.#writeOwnAddresses();
   }
 
+  /** Interfaces that are there, are wanted, and could not be attached to: ifindex to name and reason. */
+  failed(): ReadonlyMap<number, string> {
+    const { attachments } = this.#deps;
+    return new Map(
+      attachments
+        .statuses()
+        .filter(({ mode, ifindex }) => mode === "detached" && ifindex !== 0)
+        .map(({ name, ifindex, reason }) => [ifindex, `interface ${name}: ${reason || "the program is detached"}`]),
+    );
+  }
+
   /** Returns those that are there: a link knows that its interface is gone before the network's events tell it. */
   #forgetGone(all: readonly NetworkInterface[]): readonly NetworkInterface[] {
     const { attachments, log } = this.#deps;
@@ -66,6 +77,10 @@ export class Interfaces {
     for (const { name, ifindex } of attachments.lost()) {
       attachments.forget(name);
       this.#seen.delete(name);
+      if (this.#deps.native.interfaceIndex(name) === ifindex) {
+        log.warn(`interface ${name}: somebody has detached the program`);
+        continue;
+      }
       gone.add(ifindex);
       const back = all.find((candidate) => candidate.name === name);
       if (back === undefined || back.ifindex === ifindex) log.warn(`interface ${name} is gone`);

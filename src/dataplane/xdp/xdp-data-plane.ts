@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Native } from "../../native.ts";
 import type { Change } from "../../model/change.ts";
 import type { ConfiguredService } from "../../model/config.ts";
+import { printIdentity } from "../../model/service.ts";
 import type { ServiceIdentity } from "../../model/service.ts";
 import type { DirectorState, Timeouts } from "../../model/state.ts";
 import type { Connection, ConnectionFilter, InterfaceStatus, PlaneStatistics } from "../../model/statistics.ts";
@@ -108,6 +109,10 @@ export class XdpDataPlane implements DataPlane {
   readonly #reader: XdpReader;
   readonly #table: ServiceTable;
   readonly #interfaces: Interfaces;
+  /** By service: addresses whose interfaces are to be attached to though nothing of it is in the table. */
+  readonly #hindered = new Map<string, { readonly virtual: string; readonly answering: readonly string[] }>();
+  #failedInterfaces: ReadonlyMap<number, string> = new Map();
+  #listener: () => void = () => {};
   #networkChanged = true;
   #wake: AbortController | undefined;
   #closed = false;
@@ -147,7 +152,29 @@ export class XdpDataPlane implements DataPlane {
 
   refusal(service: ConfiguredService): string | undefined {
     const { network } = this.#deps;
-    return refusalOf(service, (address) => isLoopback(address) || network.ownAddresses().includes(address));
+    const reason = refusalOf(service, (address) => isLoopback(address) || network.ownAddresses().includes(address));
+    if (reason !== undefined) this.#hindered.delete(printIdentity(service.identity));
+    return reason;
+  }
+
+  /**
+   * An interface by which the service's packets come in, or answers of masqueraded real servers, cannot be attached to.
+   * Attaching is tried again while a service waits for it.
+   */
+  hindrance({ identity, realServers }: ConfiguredService): string | undefined {
+    const failed = this.#failedInterfaces;
+    if (failed.size === 0 || identity.kind === "mark") return undefined;
+    const answering = realServers.filter(({ method }) => method === "masq").map(({ address }) => address);
+    const ways = this.#deps.network.derive([identity.address], answering);
+    const reason = ways.map(({ ifindex }) => failed.get(ifindex)).find((each) => each !== undefined);
+    const key = printIdentity(identity);
+    if (reason === undefined) this.#hindered.delete(key);
+    else this.#hindered.set(key, { virtual: identity.address, answering });
+    return reason;
+  }
+
+  onChange(listener: () => void): void {
+    this.#listener = listener;
   }
 
   async apply(changes: readonly Change[]): Promise<readonly ApplyResult[]> {
@@ -165,7 +192,8 @@ export class XdpDataPlane implements DataPlane {
   async run(signal: AbortSignal): Promise<void> {
     for (let round = 1; !signal.aborted; round++) {
       this.#table.tidy();
-      if (this.#networkChanged || round % tidiesPerSync === 0) this.#sync();
+      const { attachments } = this.#parts;
+      if (this.#networkChanged || round % tidiesPerSync === 0 || attachments.lost().length > 0) this.#sync();
       await this.#pause(signal);
     }
   }
@@ -191,11 +219,26 @@ export class XdpDataPlane implements DataPlane {
     this.#networkChanged = false;
     try {
       this.#table.resolveAll();
-      this.#interfaces.sync(this.#table.virtualAddresses(), this.#table.realAddresses(), this.#table.outgoing());
+      const waiting = [...this.#hindered.values()];
+      this.#interfaces.sync(
+        [...this.#table.virtualAddresses(), ...waiting.map(({ virtual }) => virtual)],
+        [...this.#table.realAddresses(), ...waiting.flatMap(({ answering }) => answering)],
+        this.#table.outgoing(),
+      );
+      this.#noteFailedInterfaces();
     } catch (error) {
       // The network is a moving target (an interface goes between two calls): the next look finds it as it is then.
       this.#deps.log.error(`following the network: ${(error as Error).message}`);
     }
+  }
+
+  #noteFailedInterfaces(): void {
+    const before = this.#failedInterfaces;
+    const now = this.#interfaces.failed();
+    this.#failedInterfaces = now;
+    if (now.size === 0) this.#hindered.clear();
+    const same = now.size === before.size && [...now].every(([ifindex, reason]) => before.get(ifindex) === reason);
+    if (!same) this.#listener();
   }
 
   read(): DirectorState {

@@ -1,0 +1,410 @@
+/** Several data planes as one: each service is on the first that can serve it, and on no other. */
+import type { Change } from "../../model/change.ts";
+import type { ConfiguredService } from "../../model/config.ts";
+import { printIdentity } from "../../model/service.ts";
+import type { ServiceIdentity, VirtualService } from "../../model/service.ts";
+import type { DirectorState, Timeouts } from "../../model/state.ts";
+import type {
+  Connection,
+  ConnectionFilter,
+  InterfaceStatus,
+  Placement,
+  PlaneName,
+  PlaneStatistics,
+  PlaneStatus,
+} from "../../model/statistics.ts";
+import type { ApplyResult, DataPlane } from "../data-plane.ts";
+import { withInterfaces } from "./interfaces.ts";
+
+export interface CompositeLog {
+  info(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+}
+
+/** One plane of several, which may not be open: because it was not needed yet, or because it cannot be had. */
+export interface Rung {
+  readonly name: PlaneName;
+  /** Opens it, or throws an Error that says why not; asked again as often as `mayOpen` says so. */
+  open(): DataPlane;
+  /** Whether it may be worth another try after `open` has thrown. */
+  mayOpenNow(): boolean;
+}
+
+export interface CompositeDeps {
+  readonly log: CompositeLog;
+  /** Where the addresses of services that the first plane does not meet come in. */
+  interfacesOf(services: readonly VirtualService[]): readonly Pick<InterfaceStatus, "name" | "ifindex">[];
+}
+
+/** A rung with what became of it. */
+interface Step {
+  readonly rung: Rung;
+  plane: DataPlane | undefined;
+  /** Why there is no plane, or why it is not to be used any more; empty if it was not needed yet. */
+  reason: string;
+  failed: boolean;
+}
+
+type OpenStep = Step & { plane: DataPlane };
+
+interface Running {
+  readonly signal: AbortSignal;
+  readonly tasks: Set<Promise<void>>;
+  readonly fail: (cause: Error) => void;
+}
+
+/** Which plane a service belongs on, and why on no faster one (empty on the first). */
+interface Place {
+  readonly step: Step;
+  readonly reason: string;
+}
+
+/**
+ * Made of rungs, the fastest first. `refusal` decides where a service belongs; the next `read` leaves out what is on
+ * another plane, so that the reconciler plans it anew, and `apply` then takes it away there. So a service moves as it is
+ * added: the new plane has it whole before the old one loses it.
+ */
+export class CompositeDataPlane implements DataPlane {
+  readonly #steps: readonly Step[];
+  readonly #deps: CompositeDeps;
+  readonly #places = new Map<string, Place>();
+  #misplaced: ReadonlySet<string> = new Set();
+  #timeouts: Timeouts | undefined;
+  #running: Running | undefined;
+  #listener: () => void = () => {};
+
+  /** `opened`: planes that are open from the start, by their rung; why others are not is told by `reasons`. */
+  constructor(
+    rungs: readonly Rung[],
+    opened: ReadonlyMap<PlaneName, DataPlane>,
+    reasons: ReadonlyMap<PlaneName, string>,
+    deps: CompositeDeps,
+  ) {
+    this.#deps = deps;
+    this.#steps = rungs.map((rung) => {
+      const reason = reasons.get(rung.name) ?? "";
+      return { rung, plane: undefined, reason, failed: reason !== "" };
+    });
+    for (const step of this.#steps) {
+      const plane = opened.get(step.rung.name);
+      if (plane !== undefined) this.#take(step, plane);
+    }
+  }
+
+  get name(): PlaneName {
+    return (this.#open()[0] ?? this.#steps[0])?.rung.name ?? "xdp";
+  }
+
+  /** Called when services may belong elsewhere now: the next round sees to it. */
+  onChange(listener: () => void): void {
+    this.#listener = listener;
+  }
+
+  /**
+   * Also chooses the plane: the first that serves the service wholly, else the first that serves it at all. One that is
+   * not open yet is opened for that.
+   */
+  refusal(service: ConfiguredService): string | undefined {
+    const key = printIdentity(service.identity);
+    const reasons: string[] = [];
+    let partly: Place | undefined;
+    for (const step of this.#steps) {
+      const plane = this.#demand(step);
+      const refusal = plane === undefined ? step.reason : plane.refusal(service);
+      const hindrance = refusal === undefined ? plane?.hindrance?.(service) : undefined;
+      if (refusal === undefined && hindrance === undefined) {
+        this.#place(key, { step, reason: reasons.join("; ") });
+        return undefined;
+      }
+      if (refusal === undefined) partly ??= { step, reason: reasons.join("; ") };
+      reasons.push(refusal ?? hindrance ?? "");
+    }
+    if (partly !== undefined) {
+      this.#place(key, partly);
+      return undefined;
+    }
+    this.#places.delete(key);
+    return reasons.join("; ");
+  }
+
+  #place(key: string, place: Place): void {
+    const before = this.#places.get(key);
+    this.#places.set(key, place);
+    if (before?.step === place.step && before.reason === place.reason) return;
+    const { name } = place.step.rung;
+    const moved = before !== undefined && before.step !== place.step;
+    // That a whole plane cannot be used is told once, and not for each service.
+    const general = this.#steps.some(({ reason, failed }) => failed && reason === place.reason);
+    if (place.reason === "") {
+      if (moved) this.#deps.log.info(`${key}: on plane ${name} again`);
+    } else if (moved || !general) this.#deps.log.warn(`${key}: on plane ${name} (${place.reason})`);
+  }
+
+  read(): DirectorState {
+    const found = new Map<string, VirtualService>();
+    const misplaced = new Set<string>();
+    for (const step of this.#open()) {
+      for (const service of step.plane.read().services) {
+        const key = printIdentity(service.identity);
+        const place = this.#places.get(key);
+        if (place !== undefined && place.step !== step) misplaced.add(key);
+        else if (!found.has(key)) found.set(key, service);
+      }
+    }
+    this.#misplaced = misplaced;
+    for (const key of misplaced) found.delete(key);
+    return { services: [...found.values()] };
+  }
+
+  async apply(changes: readonly Change[]): Promise<readonly ApplyResult[]> {
+    const errors = new Map<Change, Error | undefined>(changes.map((change) => [change, noPlane(change)]));
+    for (const step of this.#open()) {
+      const own = changes.filter((change) => this.#concerns(step, change));
+      if (own.length === 0) continue;
+      for (const { change, error } of await this.#applyTo(step, own)) errors.set(change, error);
+    }
+    for (const change of changes) {
+      if (change.kind === "remove-service") this.#places.delete(printIdentity(change.identity));
+    }
+    await this.#settle();
+    return changes.map((change) => {
+      const error = errors.get(change);
+      return error === undefined ? { change } : { change, error };
+    });
+  }
+
+  /** What is removed is removed everywhere; all else is done where the service belongs or, if nobody asked, where it is. */
+  #concerns(step: OpenStep, change: Change): boolean {
+    if (change.kind === "remove-service") return true;
+    const key = printIdentity("service" in change ? change.service.identity : change.identity);
+    const place = this.#places.get(key);
+    if (place !== undefined) return place.step === step;
+    const holder = this.#open().find(({ plane }) => holds(plane, key)) ?? this.#open()[0];
+    return holder === step;
+  }
+
+  async #applyTo(step: OpenStep, changes: readonly Change[]): Promise<readonly ApplyResult[]> {
+    try {
+      return await step.plane.apply(changes);
+    } catch (cause) {
+      this.#fail(step, cause as Error);
+      return changes.map((change) => ({ change, error: cause as Error }));
+    }
+  }
+
+  /** Takes services off planes that they do not belong on, once they are where they belong. */
+  async #settle(): Promise<void> {
+    if (this.#misplaced.size === 0) return;
+    const open = this.#open();
+    const present = new Map<Step, ReadonlySet<string>>(open.map((step) => [step, keysOf(step.plane)]));
+    for (const step of open) {
+      const astray = step.plane.read().services.filter(({ identity }) => {
+        const place = this.#places.get(printIdentity(identity));
+        return place !== undefined && place.step !== step;
+      });
+      const leaving = astray.filter(({ identity }) => {
+        const key = printIdentity(identity);
+        const place = this.#places.get(key);
+        return place !== undefined && present.get(place.step)?.has(key) === true;
+      });
+      if (leaving.length > 0) {
+        const changes = leaving.map(({ identity }): Change => ({ kind: "remove-service", identity }));
+        for (const { error } of await this.#applyTo(step, changes)) {
+          if (error !== undefined) this.#deps.log.error(`cannot leave plane ${step.rung.name}: ${error.message}`);
+        }
+      }
+      if (step.failed && leaving.length === astray.length) this.#abandon(step);
+    }
+  }
+
+  timeouts(): Timeouts {
+    return this.#first().timeouts();
+  }
+
+  setTimeouts(timeouts: Timeouts): void {
+    const before = this.#timeouts;
+    this.#timeouts = {
+      tcp: timeouts.tcp || (before?.tcp ?? 0),
+      tcpFin: timeouts.tcpFin || (before?.tcpFin ?? 0),
+      udp: timeouts.udp || (before?.udp ?? 0),
+    };
+    for (const plane of this.#planes()) plane.setTimeouts(timeouts);
+  }
+
+  zero(identity?: ServiceIdentity): void {
+    if (identity === undefined) {
+      for (const plane of this.#planes()) plane.zero();
+      return;
+    }
+    const key = printIdentity(identity);
+    const holder = this.#planes().find((plane) => holds(plane, key)) ?? this.#first();
+    holder.zero(identity);
+  }
+
+  /**
+   * An interface that the first plane cannot be attached to has mode `ipvs` if services are served there by the kernel's
+   * IPVS; so have all that services come in by, if that is the only plane.
+   */
+  interfaces(): readonly InterfaceStatus[] {
+    const statuses = this.#planes().flatMap((plane) => plane.interfaces());
+    const last = this.#open().find(({ rung }) => rung.name === "ipvs");
+    if (last === undefined) return statuses;
+    const fallen = [...this.#places.values()].filter(({ step }) => step === last);
+    const first = this.#steps[0];
+    if (first === undefined || first === last || first.plane === undefined || first.failed) {
+      const known = new Set(statuses.map(({ ifindex }) => ifindex));
+      const reason = first === undefined || first === last ? "" : first.reason;
+      const others = this.#deps
+        .interfacesOf(last.plane.read().services.filter(({ identity }) => this.#places.has(printIdentity(identity))))
+        .filter(({ ifindex }) => !known.has(ifindex))
+        .map(({ name, ifindex }): InterfaceStatus => ({ name, ifindex, mode: "ipvs", reason }));
+      return [...statuses.filter(({ mode }) => mode !== "detached"), ...others];
+    }
+    if (fallen.length === 0) return statuses;
+    return statuses.map((status) =>
+      status.mode === "detached" && status.ifindex !== 0 ? { ...status, mode: "ipvs" } : status,
+    );
+  }
+
+  /** Those that are not on the first plane. */
+  placements(): readonly Placement[] {
+    return [...this.#places].flatMap(([service, { step, reason }]) =>
+      reason === "" ? [] : { service, plane: step.rung.name, reason },
+    );
+  }
+
+  planeStatuses(): readonly PlaneStatus[] {
+    return this.#steps.map(({ rung, plane, reason, failed }) => ({
+      plane: rung.name,
+      state: failed ? "failed" : plane === undefined ? "idle" : "active",
+      reason,
+    }));
+  }
+
+  /** Of the first plane, with the services and interfaces of all. */
+  statistics(): PlaneStatistics {
+    const all = this.#planes().map((plane) => plane.statistics());
+    const [first] = all;
+    if (first === undefined) throw new Error("no data plane is open");
+    return { ...first, interfaces: this.interfaces(), services: all.flatMap(({ services }) => services) };
+  }
+
+  byPlane(): readonly PlaneStatistics[] {
+    const all = this.#planes().map((plane) => plane.statistics());
+    return withInterfaces(all, this.interfaces());
+  }
+
+  *connections(filter: ConnectionFilter): Generator<Connection> {
+    for (const plane of this.#planes()) yield* plane.connections(filter);
+  }
+
+  /** Ends when the signal aborts. A plane whose work fails is left for the next one; it throws if there is none. */
+  async run(signal: AbortSignal): Promise<void> {
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#running = { signal, tasks: new Set(), fail: reject };
+        for (const step of this.#open()) this.#start(step);
+        if (signal.aborted) resolve();
+        else signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+      await Promise.all([...(this.#running?.tasks ?? [])]);
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  #start(step: OpenStep): void {
+    const running = this.#running;
+    if (running === undefined) return;
+    const task = this.#runOne(step, running).finally(() => running.tasks.delete(task));
+    running.tasks.add(task);
+  }
+
+  async #runOne(step: OpenStep, { signal, fail }: Running): Promise<void> {
+    try {
+      await step.plane.run(signal);
+    } catch (cause) {
+      if (signal.aborted) return; // The end may show as an exception of whatever was waited for.
+      if (step === this.#steps.at(-1)) fail(cause as Error);
+      else this.#fail(step, cause as Error);
+    }
+  }
+
+  close(): void {
+    for (const plane of this.#planes()) plane.close();
+  }
+
+  destroy(): void {
+    for (const plane of this.#planes()) plane.destroy();
+  }
+
+  #open(): OpenStep[] {
+    return this.#steps.filter((step): step is OpenStep => step.plane !== undefined);
+  }
+
+  #planes(): DataPlane[] {
+    return this.#open().map(({ plane }) => plane);
+  }
+
+  #first(): DataPlane {
+    const plane = this.#planes()[0];
+    if (plane === undefined) throw new Error("no data plane is open");
+    return plane;
+  }
+
+  /** The plane, opened if it is not yet; undefined if it cannot be had, with the reason in the step. */
+  #demand(step: Step): DataPlane | undefined {
+    if (step.failed && (step.plane !== undefined || !step.rung.mayOpenNow())) return undefined;
+    if (step.plane !== undefined) return step.plane;
+    try {
+      this.#take(step, step.rung.open());
+      step.failed = false;
+      step.reason = "";
+      this.#deps.log.info(`plane ${step.rung.name} is open`);
+      return step.plane;
+    } catch (cause) {
+      step.failed = true;
+      step.reason = (cause as Error).message;
+      return undefined;
+    }
+  }
+
+  #take(step: Step, plane: DataPlane): void {
+    step.plane = plane;
+    if (this.#timeouts !== undefined) plane.setTimeouts(this.#timeouts);
+    plane.onChange?.(() => this.#listener());
+    this.#start(step as OpenStep);
+  }
+
+  /** From now on services go elsewhere; those that are there stay until then, as packets may still meet them. */
+  #fail(step: Step, cause: Error): void {
+    if (step.failed || step === this.#steps.at(-1)) return;
+    step.failed = true;
+    step.reason = `plane ${step.rung.name} failed: ${cause.message}`;
+    this.#deps.log.error(step.reason);
+    this.#listener();
+  }
+
+  /** Of a failed plane whose services have left: packets must not meet it any more. */
+  #abandon(step: OpenStep): void {
+    try {
+      step.plane.destroy();
+    } catch (error) {
+      this.#deps.log.error(`plane ${step.rung.name} cannot be removed: ${(error as Error).message}`);
+    }
+    (step as Step).plane = undefined;
+  }
+}
+
+function noPlane(change: Change): Error | undefined {
+  return change.kind === "remove-service" ? undefined : new Error("no data plane takes it");
+}
+
+function keysOf(plane: DataPlane): Set<string> {
+  return new Set(plane.read().services.map(({ identity }) => printIdentity(identity)));
+}
+
+function holds(plane: DataPlane, key: string): boolean {
+  return keysOf(plane).has(key);
+}

@@ -1,0 +1,96 @@
+/** Which planes a director has: all that work here, or the one that was asked for. */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Native } from "../../native.ts";
+import type { PlaneName } from "../../model/statistics.ts";
+import type { DataPlane } from "../data-plane.ts";
+import { ipvsIsLoaded } from "../ipvs/client.ts";
+import { openIpvsDataPlane } from "../ipvs/ipvs-data-plane.ts";
+import type { PlaneLog } from "../xdp/interfaces.ts";
+import type { Network } from "../xdp/network.ts";
+import { defaultBpffs, openXdpDataPlane } from "../xdp/xdp-data-plane.ts";
+import type { XdpOptions } from "../xdp/xdp-data-plane.ts";
+import { CompositeDataPlane } from "./composite-data-plane.ts";
+import type { Rung } from "./composite-data-plane.ts";
+
+/** `auto`: native XDP, generic XDP, the kernel's IPVS, for each interface and service the first that works. */
+export type PlaneChoice = "auto" | "native" | "generic" | "ipvs";
+
+export interface PlanesOptions extends Omit<XdpOptions, "mode"> {
+  readonly choice: PlaneChoice;
+}
+
+/** `network` is opened, run and closed by the caller. */
+export interface PlanesDeps {
+  readonly native: Native;
+  readonly network: Network;
+  readonly log: PlaneLog;
+}
+
+export interface OpenedPlanes {
+  readonly plane: CompositeDataPlane;
+  /** Whether the XDP plane has taken over what an earlier daemon left. */
+  readonly adopted: boolean;
+}
+
+/**
+ * Opens what `choice` allows. With `auto` the XDP plane may be missing, but not if an earlier one is still attached: it
+ * would go on beside the kernel's IPVS. The latter is opened when a service needs it, or at once if its module is
+ * loaded, for the sake of what lies in its table. Throws if there is no plane at all.
+ */
+export async function openPlanes(options: PlanesOptions, deps: PlanesDeps): Promise<OpenedPlanes> {
+  const { choice, ...xdpOptions } = options;
+  const { native, network, log } = deps;
+  const opened = new Map<PlaneName, DataPlane>();
+  const reasons = new Map<PlaneName, string>();
+  let adopted = false;
+  if (choice !== "ipvs") {
+    try {
+      const xdp = await openXdpDataPlane({ ...xdpOptions, mode: choice }, deps);
+      adopted = xdp.adopted;
+      opened.set("xdp", xdp);
+    } catch (cause) {
+      const { message } = cause as Error;
+      if (choice !== "auto" || isPinned(options.bpffs ?? defaultBpffs)) throw cause;
+      opened.set("ipvs", openInstead(native, message, cause));
+      reasons.set("xdp", message);
+      log.warn(`plane xdp cannot be used, the kernel's IPVS forwards: ${message}`);
+    }
+  }
+  if (choice === "ipvs" || (choice === "auto" && ipvsIsLoaded() && !opened.has("ipvs"))) {
+    opened.set("ipvs", openIpvsDataPlane(native));
+  }
+  const xdpRung: Rung = {
+    name: "xdp",
+    open: () => {
+      throw new Error("the XDP plane is opened at the start only");
+    },
+    mayOpenNow: () => false,
+  };
+  const ipvsRung: Rung = { name: "ipvs", open: () => openIpvsDataPlane(native), mayOpenNow: ipvsIsLoaded };
+  const rungs = choice === "auto" ? [xdpRung, ipvsRung] : choice === "ipvs" ? [ipvsRung] : [xdpRung];
+  const plane = new CompositeDataPlane(rungs, opened, reasons, {
+    log,
+    interfacesOf: (services) =>
+      network.derive(
+        services.flatMap(({ identity }) => (identity.kind === "address" ? identity.address : [])),
+        [],
+      ),
+  });
+  return { plane, adopted };
+}
+
+/** Throws what the XDP plane said, and why IPVS is no way out. */
+function openInstead(native: Native, message: string, cause: unknown): DataPlane {
+  try {
+    return openIpvsDataPlane(native);
+  } catch (error) {
+    throw new Error(`${message}; ${(error as Error).message}`, { cause });
+  }
+}
+
+/** Whether an XDP program of an earlier daemon may still be attached. */
+function isPinned(bpffs: string): boolean {
+  const links = join(bpffs, "links");
+  return existsSync(links) && readdirSync(links).length > 0;
+}
