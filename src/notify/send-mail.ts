@@ -23,7 +23,6 @@ export interface SendMailOptions {
  * rejects if nobody gets the mail, and when the signal aborts.
  */
 export async function sendMail(mail: Mail, signal: AbortSignal, options: SendMailOptions = {}): Promise<string[]> {
-  signal.throwIfAborted();
   const { smtp, from, to } = mail.destination;
   // ldirectord's sender towards a mail server; the local program knows better.
   const ownAddress = `${userInfo().username}@${hostname()}`;
@@ -66,7 +65,9 @@ async function bySmtp(
   });
   try {
     return await new Promise((resolve, reject) => {
-      signal.addEventListener("abort", () => reject(new Error("the mail server is too slow")), { once: true });
+      const giveUp = (): void => reject(new Error("the mail server is too slow"));
+      if (signal.aborted) return giveUp();
+      signal.addEventListener("abort", giveUp, { once: true });
       connection.once("error", reject);
       connection.once("end", () => reject(new Error("the mail server closed the connection")));
       connection.connect(() => {
