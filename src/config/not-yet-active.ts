@@ -2,7 +2,7 @@ import type { Config, ConfiguredRealServer, ConfiguredService, Position } from "
 import { activeSchedulers } from "../model/service.ts";
 import type { DirectiveName } from "./directives.ts";
 
-const activeServices: readonly string[] = ["dns", "http", "https", "ldap", "ldaps", "mysql", "none", "pgsql", "radius"];
+const activeServices: readonly string[] = ["dns", "http", "https", "ldap", "ldaps", "mysql", "none", "oracle", "pgsql", "radius"];
 
 /** Something that the file asks for, that is understood, and that is not done. */
 export interface NotYetActive {

@@ -11,6 +11,7 @@ import { prepareImap } from "./checks/imap.ts";
 import { prepareNntp } from "./checks/nntp.ts";
 import { prepareLdap } from "./checks/ldap.ts";
 import { prepareMysql } from "./checks/mysql.ts";
+import { prepareOracle } from "./checks/oracle.ts";
 import { preparePgsql } from "./checks/pgsql.ts";
 import { preparePing } from "./checks/ping.ts";
 import { preparePop } from "./checks/pop.ts";
@@ -33,7 +34,7 @@ const negotiateChecks = {
   mysql: prepareMysql,
   nntp: prepareNntp,
   none: alwaysUp,
-  oracle: connectInstead,
+  oracle: prepareOracle,
   pgsql: preparePgsql,
   pop: preparePop,
   pops: preparePop,

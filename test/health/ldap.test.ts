@@ -5,7 +5,11 @@ import { prepareCheck } from "../../src/health/checks.ts";
 import type { CheckSpec } from "../../src/model/config.ts";
 import { slapdIsMissing, startSlapd } from "../support/servers/slapd.ts";
 import type { Slapd } from "../support/servers/slapd.ts";
+import { testInterruption, testMisbehaviour } from "../support/servers/misbehaving.ts";
 import { attemptOnce, specOf, surroundings } from "./fixtures.ts";
+
+testMisbehaviour("ldap", (port) => specOf({ service: "ldap", port }));
+testMisbehaviour("ldaps", (port) => specOf({ service: "ldaps", port }), { tls: true });
 
 describe("ldap checks of slapd", { skip: slapdIsMissing }, () => {
   let slapd: Slapd;
@@ -28,12 +32,23 @@ describe("ldap checks of slapd", { skip: slapdIsMissing }, () => {
     return [up, detail];
   }
 
+  testInterruption(
+    "slapd",
+    (port) => specFor({ address: "127.0.0.1", port, request: "/dc=example,dc=org" }),
+    () => ({ host: slapd.address, port: slapd.port }),
+  );
+  testInterruption(
+    "slapd over TLS",
+    (port) => secure({ address: "127.0.0.1", port, request: "/dc=example,dc=org" }),
+    () => ({ host: slapd.address, port: slapd.securePort }),
+  );
+
   test("an entry that is there is up, by the name that the request has without its first character", async () => {
     assert.deepEqual(await outcome(specFor()), [true, "1 entry"]);
-    assert.deepEqual(await outcome(specFor({ request: "/c=other=x" })), [
-      false,
-      "search: InvalidDNSyntax (0x22): invalid DN",
-    ]);
+    assert.deepEqual(await outcome(specFor({ request: "xdc=example,dc=org" })), [true, "1 entry"]);
+    assert.deepEqual(await outcome(specFor({ request: "/dc=other,dc=org" })), [false, "search: NoSuchObject (0x20)"]);
+    const [up, detail] = await outcome(specFor({ request: "dc=example,dc=org" }));
+    assert.deepEqual([up, detail.split(":")[0]], [false, "search"]);
   });
 
   test("no request reads the server's own entry", async () => {
