@@ -204,6 +204,24 @@ const commandProse: Readonly<Record<string, Prose>> = {
       },
     ],
   },
+  tune: {
+    description: [
+      "Shows the settings of the data path, or changes those that are given; packets meet a change at once. Settings " +
+        "lie in the pinned maps: they outlive the daemon and last until the director is stopped. Most are named as " +
+        "the kernel's sysctls **net.ipv4.vs.***, and the operator's guide says how they differ.",
+      "What belongs to single virtual services (**idle_timeout**, **new_per_second**, **new_per_source**) is given to " +
+        "the daemon with **--set**.",
+    ],
+    files: [pins],
+    examples: [
+      { command: "xlb tune", explanation: "All settings." },
+      { command: "xlb tune timeout_tcp=7200", explanation: "Established connections may rest for two hours." },
+      {
+        command: "xlb restart --set new_per_source=100",
+        explanation: "No source may open more than 100 connections a second to a service.",
+      },
+    ],
+  },
   ldirectord: {
     description: [
       "Takes ldirectord's command line in ldirectord's place: **[-d] [--] [CONFIG] COMMAND**, where the command is " +

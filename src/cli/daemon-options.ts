@@ -4,6 +4,7 @@ import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { parseListenAddress, planeChoices } from "../control/daemon-options.ts";
 import type { DaemonOptions, PlaneChoice } from "../control/daemon-options.ts";
+import { parseSetting } from "../model/tuning.ts";
 import { globalOptions, wholeNumber } from "./options.ts";
 
 interface GivenOptions {
@@ -14,6 +15,7 @@ interface GivenOptions {
   readonly tableSize?: number;
   readonly dampFlapping?: number;
   readonly stopFallbackCommands?: true;
+  readonly set?: readonly string[];
 }
 
 const defaults = { config: "/etc/ha.d/ldirectord.cf", metrics: "127.0.0.1:9820", plane: "auto" } as const;
@@ -61,7 +63,26 @@ export function addDaemonOptions(command: Command): Command {
         "--stop-fallback-commands",
         "at the end, tell stop to each fallback command that was told start last",
       ).env("XLB_STOP_FALLBACK_COMMANDS"),
+    )
+    .addOption(
+      new Option(
+        "--set <setting>",
+        "NAME=VALUE of what `xlb tune` lists, or idle_timeout, new_per_second or new_per_source of every service, or " +
+          "with SERVICE/ in front of one, like tcp:192.0.2.1:80/new_per_source=100; repeatable",
+      )
+        .argParser(settings)
+        .env("XLB_SETTINGS"),
     );
+}
+
+/** Of the command line one, of the environment several with blanks between. */
+function settings(text: string, before: readonly string[] = []): readonly string[] {
+  const given = text.trim().split(/\s+/);
+  for (const each of given) {
+    const setting = parseSetting(each);
+    if (setting instanceof Error) throw new InvalidArgumentError(`${each}: ${setting.message}.`);
+  }
+  return [...before, ...given];
 }
 
 /** What was given with `command`; for the rest `before`, what a daemon was started with; else the defaults. */
@@ -79,6 +100,7 @@ export function daemonOptions(command: Command, before?: DaemonOptions): DaemonO
     tableSize: given.tableSize ?? before?.tableSize,
     dampFlapping: given.dampFlapping ?? before?.dampFlapping,
     stopFallbackCommands: given.stopFallbackCommands ?? before?.stopFallbackCommands,
+    settings: given.set ?? before?.settings,
   };
 }
 
@@ -92,6 +114,7 @@ export function runArguments(options: DaemonOptions): string[] {
     ...(options.tableSize === undefined ? [] : ["--table-size", String(options.tableSize)]),
     ...(options.dampFlapping === undefined ? [] : ["--damp-flapping", String(options.dampFlapping)]),
     ...(options.stopFallbackCommands === true ? ["--stop-fallback-commands"] : []),
+    ...(options.settings ?? []).flatMap((setting) => ["--set", setting]),
   ];
 }
 

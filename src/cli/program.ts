@@ -11,6 +11,7 @@ import { registerStart } from "./commands/start.ts";
 import { registerStats } from "./commands/stats.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerStop } from "./commands/stop.ts";
+import { registerTune } from "./commands/tune.ts";
 import { addGlobalOptions } from "./options.ts";
 
 const examples = `
@@ -38,6 +39,7 @@ const registrations = [
   registerStats,
   registerConnections,
   registerHealth,
+  registerTune,
   registerLdirectord,
 ];
 

@@ -1,6 +1,7 @@
 /** What a daemon was started with, kept in its state directory for `xlb restart` and for cleaning up after its death. */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { parseSetting } from "../model/tuning.ts";
 
 export const planeChoices = ["auto", "native", "generic", "ipvs"] as const;
 export type PlaneChoice = (typeof planeChoices)[number];
@@ -21,6 +22,8 @@ export interface DaemonOptions {
   readonly dampFlapping?: number | undefined;
   /** At the end, fallback commands that were told `start` are told `stop`. */
   readonly stopFallbackCommands?: boolean | undefined;
+  /** `NAME=VALUE` and `SERVICE/NAME=VALUE`, as `parseSetting` of src/model/tuning.ts reads them. */
+  readonly settings?: readonly string[] | undefined;
 }
 
 export interface ListenAddress {
@@ -60,6 +63,13 @@ export function removeDaemonOptions(stateDir: string): void {
   rmSync(optionsPath(stateDir), { force: true });
 }
 
+function isSettings(value: unknown): boolean {
+  if (value === undefined) return true;
+  return (
+    Array.isArray(value) && value.every((text) => typeof text === "string" && !(parseSetting(text) instanceof Error))
+  );
+}
+
 function isDaemonOptions(value: unknown): value is DaemonOptions {
   if (typeof value !== "object" || value === null) return false;
   const options = value as Readonly<Record<string, unknown>>;
@@ -69,6 +79,7 @@ function isDaemonOptions(value: unknown): value is DaemonOptions {
     Array.isArray(options["interfaces"]) &&
     options["interfaces"].every((name) => typeof name === "string") &&
     ["tableSize", "dampFlapping"].every((name) => ["undefined", "number"].includes(typeof options[name])) &&
-    ["undefined", "boolean"].includes(typeof options["stopFallbackCommands"])
+    ["undefined", "boolean"].includes(typeof options["stopFallbackCommands"]) &&
+    isSettings(options["settings"])
   );
 }

@@ -1,4 +1,4 @@
-import type { ForwardingMethod, Persistence, Scheduler, ServiceIdentity } from "./service.ts";
+import type { ConnectionLimits, ForwardingMethod, Persistence, Scheduler, ServiceIdentity } from "./service.ts";
 
 /** A place in a configuration file; line and column count from 1. */
 export interface Position {
@@ -108,6 +108,9 @@ export interface ConfiguredService {
   readonly schedulerFlags: readonly string[];
   readonly persistence?: Persistence;
   readonly onePacket: boolean;
+  /** Not of the file but of the command line, `--set`. */
+  readonly idleTimeout?: number;
+  readonly limits?: ConnectionLimits;
   readonly realServers: readonly ConfiguredRealServer[];
   /** The section's own, else the global one of its family. */
   readonly fallback?: Fallback;

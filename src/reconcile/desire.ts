@@ -48,7 +48,7 @@ export function desire(config: Config, healthOf: HealthLookup, refusal: Refusal)
 
 /** A real server is known by address and port: of two lines with equal ones the last says the weight. */
 function desiredService(service: ConfiguredService, healthOf: HealthLookup): VirtualService {
-  const { identity, scheduler, schedulerFlags, persistence, onePacket } = service;
+  const { identity, scheduler, schedulerFlags, persistence, onePacket, idleTimeout, limits } = service;
   const byKey = new Map<string, RealServer>();
   const up = new Set<string>();
   for (const configured of service.realServers) {
@@ -62,8 +62,12 @@ function desiredService(service: ConfiguredService, healthOf: HealthLookup): Vir
     byKey.set(realServerKey(service.fallback), fallbackInTable(service.fallback));
   }
   const realServers = [...byKey.values()];
-  const common = { identity, scheduler, schedulerFlags, onePacket, realServers };
-  return persistence === undefined ? common : { ...common, persistence };
+  return {
+    ...{ identity, scheduler, schedulerFlags, onePacket, realServers },
+    ...(persistence !== undefined && { persistence }),
+    ...(idleTimeout !== undefined && { idleTimeout }),
+    ...(limits !== undefined && { limits }),
+  };
 }
 
 function inTable(configured: ConfiguredRealServer): RealServer {

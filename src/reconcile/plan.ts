@@ -55,6 +55,9 @@ function sameSettings(a: VirtualService, b: VirtualService): boolean {
     a.onePacket === b.onePacket &&
     a.persistence?.timeout === b.persistence?.timeout &&
     a.persistence?.prefix === b.persistence?.prefix &&
+    a.idleTimeout === b.idleTimeout &&
+    a.limits?.perSecond === b.limits?.perSecond &&
+    a.limits?.perSource === b.limits?.perSource &&
     a.schedulerFlags.length === b.schedulerFlags.length &&
     a.schedulerFlags.every((flag) => b.schedulerFlags.includes(flag))
   );

@@ -16,6 +16,7 @@ import type { Network } from "../../src/dataplane/xdp/network.ts";
 import { openXdpDataPlane } from "../../src/dataplane/xdp/xdp-data-plane.ts";
 import type { XdpDataPlane } from "../../src/dataplane/xdp/xdp-data-plane.ts";
 import type { ServiceIdentity, VirtualService } from "../../src/model/service.ts";
+import { tunings } from "../../src/model/tuning.ts";
 import { loadNative } from "../../src/native.ts";
 import { realServer } from "../report/sample.ts";
 import { run, start } from "./command.ts";
@@ -221,6 +222,30 @@ describe("with a pinned director", { skip }, () => {
   test("no connections are an empty JSON array", async () => {
     const { stdout } = await xlb("connections", "--json", "--state", "LISTEN");
     assert.equal(stdout, "[]\n");
+  });
+
+  test("tune shows every setting, changes what is given, and refuses what makes no sense", async () => {
+    const all = await xlb("tune");
+    assert.equal(all.code, 0);
+    assert.match(all.stdout, /^timeout_tcp=900\ntimeout_tcpfin=120\ntimeout_udp=300\n/);
+    assert.equal(all.stdout.split("\n").length - 1, tunings.length);
+    const changed = await xlb("tune", "timeout_udp=7200", "sloppy_tcp=1");
+    assert.deepEqual([changed.code, changed.stdout], [0, "timeout_udp=7200\nsloppy_tcp=1\n"]);
+    const values = JSON.parse((await xlb("tune", "--json")).stdout) as Record<string, number>;
+    assert.deepEqual([values["timeout_udp"], values["sloppy_tcp"], values["timeout_tcp"]], [7200, 1, 900]);
+    for (const [setting, message] of [
+      ["timeout_udp=0", "at least 1"],
+      ["sloppy_tcp=2", "at most 1"],
+      ["sloppy=1", "there is no setting sloppy"],
+      ["sloppy_tcp", "NAME=NUMBER"],
+      ["new_per_source=5", "belongs to services"],
+      ["tcp:192.0.2.1:80/sloppy_tcp=1", "not of a service"],
+    ] as const) {
+      const { code, stderr } = await xlb("tune", "icmp_per_second=1", setting);
+      assert.equal(code, 2, setting);
+      assert.ok(stderr.includes(message), stderr);
+    }
+    assert.match((await xlb("tune")).stdout, /^icmp_per_second=1000$/m, "a command with an error changes nothing");
   });
 
   test("a reader that goes away early is no failure", async () => {

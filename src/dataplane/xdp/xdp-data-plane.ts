@@ -9,6 +9,7 @@ import type { ConfiguredService } from "../../model/config.ts";
 import { printIdentity } from "../../model/service.ts";
 import type { ServiceIdentity } from "../../model/service.ts";
 import type { DirectorState, Timeouts } from "../../model/state.ts";
+import type { Tunings } from "../../model/tuning.ts";
 import type { Connection, ConnectionFilter, InterfaceStatus, PlaneStatistics } from "../../model/statistics.ts";
 import type { ApplyResult, DataPlane } from "../data-plane.ts";
 import { Attachments } from "./attach.ts";
@@ -17,7 +18,6 @@ import { refusalOf } from "./capabilities.ts";
 import { Control } from "./control.ts";
 import { Interfaces } from "./interfaces.ts";
 import type { PlaneLog } from "./interfaces.ts";
-import * as layout from "./layout.generated.ts";
 import { loadDirector, pinProgram, removePins } from "./load.ts";
 import type { Loaded } from "./load.ts";
 import { openMaps } from "./maps.ts";
@@ -25,6 +25,7 @@ import type { DirectorMaps } from "./maps.ts";
 import type { Network } from "./network.ts";
 import { XdpReader } from "./reader.ts";
 import { ServiceTable } from "./service-table.ts";
+import { writeTunings } from "./tuning.ts";
 
 export const defaultBpffs = "/sys/fs/bpf/xlb";
 
@@ -45,6 +46,8 @@ export interface XdpOptions {
   /** Entries of ring_members and tree_nodes, for new maps. Default 2^21 and 2^20. */
   readonly ringMembers?: number;
   readonly treeNodes?: number;
+  /** Settings of the data path; those that are not given stay as they are. */
+  readonly tunings?: Partial<Tunings>;
   /** A file for what the kernel says when it refuses the program. Default: none. */
   readonly refusalLog?: string;
   /** The compiled data path. Default: director.bpf.o of this build. */
@@ -70,6 +73,7 @@ export async function openXdpDataPlane(options: XdpOptions, deps: XdpDeps): Prom
   let maps: DirectorMaps | undefined;
   try {
     maps = openMaps(native, bpffs, true);
+    writeTunings(maps.settings, options.tunings ?? {});
     const attachments = new Attachments(native, join(bpffs, "links"), options.mode ?? "auto");
     // First the links, then the timer: from here on only this program runs.
     for (const name of attachments.adopt(loaded.director)) log.warn(`interface ${name} is gone`);
@@ -250,13 +254,11 @@ export class XdpDataPlane implements DataPlane {
   }
 
   setTimeouts({ tcp, tcpFin, udp }: Timeouts): void {
-    const { settings } = this.#parts.maps;
-    const first = layout.settings.fields.timeout.offset / 4;
-    const words = new Uint32Array(settings.memory);
-    const { STATE_ESTABLISHED, STATE_FIN_WAIT, STATE_UDP } = layout.connectionState;
-    if (tcp > 0) words[first + STATE_ESTABLISHED] = tcp;
-    if (tcpFin > 0) words[first + STATE_FIN_WAIT] = tcpFin;
-    if (udp > 0) words[first + STATE_UDP] = udp;
+    writeTunings(this.#parts.maps.settings, {
+      ...(tcp > 0 && { timeout_tcp: tcp }),
+      ...(tcpFin > 0 && { timeout_tcpfin: tcpFin }),
+      ...(udp > 0 && { timeout_udp: udp }),
+    });
   }
 
   zero(identity?: ServiceIdentity): void {
