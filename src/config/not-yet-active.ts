@@ -2,8 +2,6 @@ import type { Config, ConfiguredRealServer, ConfiguredService, Position } from "
 import { activeSchedulers } from "../model/service.ts";
 import type { DirectiveName } from "./directives.ts";
 
-const activeServices: readonly string[] = ["dns", "http", "https", "ldap", "ldaps", "mysql", "none", "oracle", "pgsql", "radius"];
-
 /** Something that the file asks for, that is understood, and that is not done. */
 export interface NotYetActive {
   readonly position: Position;
@@ -60,11 +58,7 @@ function* ofService(service: ConfiguredService): Generator<Found> {
   for (const server of service.realServers) yield* ofRealServer(server);
 }
 
-function* ofRealServer({ position, method, check, upperThreshold }: ConfiguredRealServer): Generator<Found> {
+function* ofRealServer({ position, method, upperThreshold }: ConfiguredRealServer): Generator<Found> {
   if (method !== "gate") yield { position, what: `forwarding method ${method}` };
   if (upperThreshold > 0) yield { position, what: "connection thresholds" };
-  const { kind } = check.type;
-  if ((kind === "negotiate" || kind === "combined") && !activeServices.includes(check.service)) {
-    yield { position, what: `checks with service=${check.service}` };
-  }
 }

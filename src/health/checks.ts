@@ -61,14 +61,8 @@ export function prepareCheck(spec: CheckSpec, surroundings: CheckSurroundings): 
 }
 
 /** `negotiate http`, `combined http`, `connect`, ...: few enough for a metric's label. */
-export function describeCheck({ type, service, protocol }: CheckSpec): string {
-  if (type.kind !== "negotiate" && type.kind !== "combined") return type.kind;
-  return `${type.kind} ${isActive(service) ? service : notActive(service, protocol)}`;
-}
-
-/** Whether a negotiate check speaks this service; otherwise it only connects. */
-export function isActive(service: CheckService): boolean {
-  return negotiateChecks[service] !== connectInstead;
+export function describeCheck({ type, service }: CheckSpec): string {
+  return type.kind === "negotiate" || type.kind === "combined" ? `${type.kind} ${service}` : type.kind;
 }
 
 /**
@@ -105,26 +99,11 @@ function prepareNegotiate(spec: CheckSpec, surroundings: CheckSurroundings): Che
 
 function prepareCombined(spec: CheckSpec, surroundings: CheckSurroundings): Check {
   const connects = spec.type.kind === "combined" ? spec.type.connects : 0;
-  return combine(prepareNegotiate(spec, surroundings), prepareConnect(spec, surroundings), connects);
+  // Connecting a UDP socket sends nothing and asks nobody, in ldirectord, too; a ping could fail where the service is well.
+  const connect = spec.protocol === "udp" ? alwaysUp() : prepareConnect(spec, surroundings);
+  return combine(prepareNegotiate(spec, surroundings), connect, connects);
 }
 
 function alwaysUp(): Check {
   return constantCheck({ up: true, detail: "not asked" });
-}
-
-/** Stands in for a dialogue that is not implemented: the outcome says so. */
-function connectInstead(spec: CheckSpec, surroundings: CheckSurroundings): Check {
-  const check = prepareConnect(spec, surroundings);
-  const prefix = notActive(spec.service, spec.protocol);
-  return {
-    timeoutMs: check.timeoutMs,
-    async attempt(signal) {
-      const { up, detail } = await check.attempt(signal);
-      return { up, detail: `${prefix}: ${detail}` };
-    },
-  };
-}
-
-function notActive(service: CheckService, protocol: CheckSpec["protocol"]): string {
-  return `${service} not yet active: ${protocol === "udp" ? "ping" : "connect"} only`;
 }

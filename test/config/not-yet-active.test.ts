@@ -26,7 +26,6 @@ test("each thing without effect is named once for a service, where it stands", a
     "4:1 monitorfile",
     "4:1 fallbackcommand",
     "5:7 forwarding method masq",
-    "5:7 checks with service=smtp",
     "6:7 connection thresholds",
     "10:1 firewall mark 7",
     "12:7 forwarding method ipip",

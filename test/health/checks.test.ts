@@ -1,30 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { startAttempt } from "../../src/health/attempt.ts";
-import { checkKey, describeCheck, isActive } from "../../src/health/checks.ts";
+import { checkKey, describeCheck, prepareCheck } from "../../src/health/checks.ts";
 import { combine } from "../../src/health/checks/combined.ts";
 import { CheckStatistics, WorstOfLastMinute } from "../../src/health/check-statistics.ts";
-import { checkServices } from "../../src/model/config.ts";
 import type { CheckSpec } from "../../src/model/config.ts";
-import { attemptOnce, freePort, serve, specOf } from "./fixtures.ts";
+import { attemptOnce, freePort, serve, specOf, surroundings } from "./fixtures.ts";
 
 describe("the table of checks", () => {
   test("a check is called by its type and service", () => {
     assert.equal(describeCheck(specOf({})), "negotiate http");
     assert.equal(describeCheck(specOf({ type: { kind: "combined", connects: 3 } })), "combined http");
     assert.equal(describeCheck(specOf({ type: { kind: "ping" } })), "ping");
-    assert.equal(describeCheck(specOf({ service: "ftp" })), "negotiate ftp not yet active: connect only");
-  });
-
-  test("a service without its dialogue is checked by a connection, and says so", async () => {
-    const server = await serve(() => undefined);
-    for (const service of checkServices.filter((name) => !isActive(name))) {
-      const result = await attemptOnce(specOf({ service, port: server.port }));
-      assert.deepEqual([result.up, result.detail], [true, `${service} not yet active: connect only: connected`]);
-    }
-    await server.close();
-    const down = await attemptOnce(specOf({ service: "ftp", port: server.port }));
-    assert.deepEqual([down.up, down.detail], [false, "ftp not yet active: connect only: connection refused"]);
   });
 
   test("service none and type on are always up", async () => {
@@ -87,6 +74,18 @@ describe("the combined check", () => {
 
   test("after a failure comes negotiate until it succeeds", async () => {
     assert.equal(await asked(2, "--+-+++"), "nnncncc");
+  });
+
+  test("under UDP its connects ask nobody, and succeed", async () => {
+    const server = await serve(() => undefined);
+    const type = { kind: "combined", connects: 1 } as const;
+    const check = prepareCheck(
+      specOf({ type, port: server.port, receive: "x", protocol: "udp", service: "none" }),
+      surroundings,
+    );
+    assert.equal((await startAttempt(check).result).up, true);
+    await server.close();
+    assert.equal((await startAttempt(check).result).detail, "not asked");
   });
 
   test("each part has its own deadline", async () => {
