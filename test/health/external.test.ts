@@ -35,6 +35,31 @@ describe("external checks", () => {
     assert.equal(readFileSync(path("arguments"), "utf8"), "4 [fd00::1] 80 [fd00::2] 81 /\n");
   });
 
+  test("the environment is the daemon's, but for its supervisor's socket, and nothing is open but /dev/null", async () => {
+    Object.assign(process.env, { XLB_TEST_WORD: "kept", NOTIFY_SOCKET: "/none", WATCHDOG_USEC: "1" });
+    try {
+      await run(
+        `#!/bin/sh\necho "$XLB_TEST_WORD-$NOTIFY_SOCKET-$WATCHDOG_USEC-$PERLIO" > ${path("environment")}
+for number in 0 1 2; do readlink /proc/$$/fd/$number; done >> ${path("environment")}
+ps -o pgid=,pid= -p $$ >> ${path("environment")}\n`,
+      );
+    } finally {
+      for (const name of ["XLB_TEST_WORD", "NOTIFY_SOCKET", "WATCHDOG_USEC"]) Reflect.deleteProperty(process.env, name);
+    }
+    const [variables, input, output, errors, group = ""] = readFileSync(path("environment"), "utf8").split("\n");
+    assert.equal(variables, "kept---perlio");
+    assert.deepEqual([input, errors], ["/dev/null", "/dev/null"]);
+    // While the loop runs, its output is the file.
+    assert.equal(output, path("environment"));
+    const [leader, pid] = group.trim().split(/\s+/);
+    assert.equal(leader, pid);
+  });
+
+  test("a script that does not name its interpreter is run by the shell", async () => {
+    assert.equal((await run("exit 0\n")).up, true);
+    assert.equal((await run("exit 3\n")).detail, "exit status 3");
+  });
+
   test("killed by a signal is down", async () => {
     const result = await run("#!/bin/sh\nkill -9 $$\n");
     assert.deepEqual([result.up, result.detail], [false, "killed by SIGKILL"]);
@@ -54,16 +79,40 @@ describe("external checks", () => {
     await eventually("the process group is gone", () => !groupIsAlive(Number(group)));
   });
 
-  test(
-    "external-perl takes what exit says",
-    { skip: existsSync("/usr/bin/perl") ? false : "perl is needed" },
-    async () => {
-      const type = { kind: "external-perl" } as const;
-      assert.equal((await run("exit($ARGV[3] == 81 ? 0 : 1);\n", { type, realPort: 81 }, 0o644)).up, true);
-      assert.equal((await run("exit 1;\n", { type }, 0o644)).up, false);
-      assert.equal((await run("1;\n", { type }, 0o644)).up, true);
-    },
-  );
+  describe("external-perl", { skip: existsSync("/usr/bin/perl") ? false : "perl is needed" }, () => {
+    const perl = async (script: string, changes: Partial<CheckSpec> = {}): Promise<[boolean, string]> => {
+      const { up, detail } = await run(script, { type: { kind: "external-perl" }, ...changes }, 0o644);
+      return [up, detail];
+    };
+
+    test("exit is the result, and the arguments are those of external", async () => {
+      const script = 'exit("@ARGV" eq "10.0.0.1 80 127.0.0.1 81" && "@_" eq "@ARGV" ? 0 : 1);\n';
+      assert.deepEqual(await perl(script, { realPort: 81 }), [true, "exit status 0"]);
+      assert.equal((await perl(script, { realPort: 82 }))[0], false);
+      assert.equal((await perl("exit 256;\n"))[0], false);
+      assert.equal((await perl("exit;\n"))[0], true);
+      assert.equal((await perl("sub stop { exit 1 }\nstop();\n"))[0], false);
+    });
+
+    test("what neither exits nor dies is up, whatever it returns", async () => {
+      assert.equal((await perl("1;\n"))[0], true);
+      assert.equal((await perl("return 5;\n"))[0], true);
+      assert.equal((await perl("0; # no newline at the end"))[0], true);
+    });
+
+    test("what dies, does not compile or is not there is down", async () => {
+      assert.equal((await perl("die 'no';\n"))[0], false);
+      assert.equal((await perl("this is no Perl (\n"))[0], false);
+      assert.equal((await perl("", { command: path("missing") }))[0], false);
+    });
+
+    test("it is killed at the deadline, with what it has started", async () => {
+      const script = `open(my $file, ">", "${path("perl-pid")}"); print $file $$; close $file; system("sleep 60"); sleep 60;\n`;
+      assert.deepEqual(await perl(script, { checkTimeoutMs: 500 }), [false, "not finished in time"]);
+      const group = readFileSync(path("perl-pid"), "utf8");
+      await eventually("the process group is gone", () => !groupIsAlive(Number(group)));
+    });
+  });
 });
 
 function groupIsAlive(group: number): boolean {

@@ -14,10 +14,32 @@ export function prepareExternal(spec: CheckSpec): Check {
   };
 }
 
-/** The same with a Perl program, whose `exit` is the result. ldirectord runs it inside itself, here it is a process. */
+/**
+ * ldirectord makes a function of the file, inside itself, and `exit` ends that: so a `return` is no error, and whatever
+ * does not exit or die is a success. Here it is a process, of which nothing stays for the next time.
+ */
+const perlFunction = `
+BEGIN { *CORE::GLOBAL::exit = sub { CORE::exit(($_[0] // 0) == 0 ? 0 : 1) } }
+my ($file, @parameters) = @ARGV;
+open(my $handle, "<", $file) or CORE::exit(2);
+my $check = eval("sub { \\@ARGV = \\@_; " . join("", <$handle>) . "\\n}") or die $@;
+$check->(@parameters);
+CORE::exit(0);
+`;
+
+/** The same with a Perl program, whose `exit` is the result. */
 export function prepareExternalPerl(spec: CheckSpec): Check {
-  const parameters = [spec.command, ...commandArguments(spec)];
+  const parameters = ["-e", perlFunction, spec.command, ...commandArguments(spec)];
   return { timeoutMs: spec.checkTimeoutMs, attempt: (signal) => runCommand("perl", parameters, signal) };
+}
+
+/**
+ * The daemon's environment, with what ldirectord adds to its own, and without what is for the daemon alone: a command
+ * must not speak to its supervisor.
+ */
+function environment(): NodeJS.ProcessEnv {
+  const { NOTIFY_SOCKET: _socket, WATCHDOG_PID: _pid, WATCHDOG_USEC: _interval, ...rest } = process.env;
+  return { PERLIO: "perlio", ...rest };
 }
 
 /** A firewall mark stands in the place of the virtual address; IPv6 addresses are in brackets. */
@@ -37,7 +59,7 @@ function runCommand(command: string, parameters: readonly string[], signal: Abor
       return;
     }
     // Detached: the command leads a process group of its own, so what it has started is killed with it.
-    const child = spawn(command, parameters, { cwd: "/", stdio: "ignore", detached: true });
+    const child = spawn(command, parameters, { cwd: "/", env: environment(), stdio: "ignore", detached: true });
     let killTimer: NodeJS.Timeout | undefined;
     const onAbort = (): void => {
       killGroup(child.pid, "SIGTERM");
