@@ -48,7 +48,6 @@ function* ofService(service: ConfiguredService): Generator<Found> {
   const { position } = service;
   if (service.identity.kind === "mark") yield { position, what: `firewall mark ${service.identity.mark}` };
   if (!activeSchedulers.includes(service.scheduler)) yield { position, what: `scheduler=${service.scheduler}` };
-  if (service.onePacket) yield { position, what: "ops=yes" };
   if (service.monitorFile !== "") yield { position, what: "monitorfile" };
   if (service.fallbackCommand !== "") yield { position, what: "fallbackcommand", directive: "fallbackcommand" };
   if (service.emailAlert.to.length > 0) yield { position, what: "emailalert", directive: "emailalert" };

@@ -29,6 +29,5 @@ test("each thing without effect is named once for a service, where it stands", a
     "6:7 connection thresholds",
     "10:1 firewall mark 7",
     "12:7 forwarding method ipip",
-    "13:1 ops=yes",
   ]);
 });

@@ -4,11 +4,10 @@ import { activeSchedulers } from "../../model/service.ts";
 
 /** In words for the operator; undefined if the plane can serve it. `isLocal`: an address of this machine. */
 export function refusalOf(service: ConfiguredService, isLocal: (address: string) => boolean): string | undefined {
-  const { identity, scheduler, onePacket, fallback } = service;
+  const { identity, scheduler, persistence, fallback } = service;
   if (identity.kind === "mark") return "firewall marks are set after XDP has seen the packet";
-  if (identity.protocol === "sctp") return "sctp is not yet active in XDP";
   if (!activeSchedulers.includes(scheduler)) return `scheduler ${scheduler} is not yet active in XDP`;
-  if (onePacket) return "one-packet scheduling (ops) is not yet active in XDP";
+  if (identity.port === 0 && persistence === undefined) return "a service for all ports needs persistence";
   for (const { address, port, method } of [...service.realServers, ...(fallback === undefined ? [] : [fallback])]) {
     const samePort = port === identity.port || identity.port === 0;
     if (address.includes(":") !== identity.address.includes(":")) {
