@@ -80,12 +80,13 @@ export class EmailAlerts {
     this.#inaccessible = inaccessible;
   }
 
-  /** Repeats alerts until the signal aborts. */
+  /** Looks for what is to be told again until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    for await (const _ of setInterval(lookIntervalMs, undefined, { signal })) this.#repeat(performance.now());
+    for await (const _ of setInterval(lookIntervalMs, undefined, { signal })) this.repeat(performance.now());
   }
 
-  #repeat(nowMs: number): void {
+  /** Tells again what has not been told for so long; on the monotonic clock, milliseconds. */
+  repeat(nowMs: number): void {
     for (const each of this.#inaccessible.values()) {
       const { frequency } = each.service.emailAlert;
       if (frequency === 0 || nowMs - each.alertedMs < frequency * 1000) continue;

@@ -44,6 +44,8 @@ export interface MailerDeps {
 interface Outbox {
   readonly destination: Destination;
   alerts: Alert[];
+  /** Those of the mail that is under way. */
+  sent: readonly Alert[];
   omitted: number;
   /** When the next mail may be sent, on the monotonic clock, milliseconds. */
   dueMs: number;
@@ -69,7 +71,7 @@ export class Mailer {
     let outbox = this.#outboxes.get(key);
     if (outbox === undefined) {
       const { destination } = alert;
-      outbox = { destination, alerts: [], omitted: 0, dueMs: 0, failures: 0, sending: false };
+      outbox = { destination, alerts: [], sent: [], omitted: 0, dueMs: 0, failures: 0, sending: false };
       this.#outboxes.set(key, outbox);
     }
     if (outbox.alerts.length === 0) {
@@ -104,9 +106,10 @@ export class Mailer {
       if (outbox.alerts.length > 0 && !outbox.sending && !signal.aborted) this.#start(outbox, signal);
     }
     await Promise.race([Promise.all(this.#sending), abandon]);
-    for (const { alerts, omitted, destination } of this.#outboxes.values()) {
-      const lost = alerts.length + omitted;
-      if (lost > 0) this.#deps.log.error(`emailalert: not sent to ${destination.to.join(", ")}: ${lost} of the last`);
+    for (const { alerts, sent, destination } of this.#outboxes.values()) {
+      for (const { text } of [...sent, ...alerts]) {
+        this.#deps.log.error(`emailalert: not sent to ${destination.to.join(", ")}: ${text}`);
+      }
     }
   }
 
@@ -130,6 +133,7 @@ export class Mailer {
     outbox.sending = true;
     const task = this.#send(outbox, signal).finally(() => {
       outbox.sending = false;
+      outbox.sent = [];
       this.#sending.delete(task);
       this.#wake.abort();
     });
@@ -142,6 +146,7 @@ export class Mailer {
     const { alerts, omitted } = outbox;
     const timeout = AbortSignal.timeout(sendTimeoutMs);
     const to = outbox.destination.to.join(", ");
+    outbox.sent = alerts;
     outbox.alerts = [];
     outbox.omitted = 0;
     try {

@@ -80,3 +80,30 @@ describe("the transition of a real server's health", () => {
     );
   });
 });
+
+test("Damping: a real server that fails soon after it has recovered must pass its checks for as long", () => {
+  const seconds = (count: number): Date => new Date(count * 1000);
+  let state: HealthState = { health: { state: "up", since: seconds(0) }, failuresSinceUp: 0 };
+  const step = (up: boolean, at: number): string => {
+    state = transition(state, { up, detail: up ? "200 OK" : "refused", durationMs: 1 }, 1, seconds(at), 10_000);
+    return state.health.state === "down" ? `down: ${state.health.reason}` : state.health.state;
+  };
+  assert.equal(step(false, 5), "down: refused", "the first failure is no flapping");
+  assert.equal(step(true, 6), "up");
+  assert.equal(step(false, 9), "down: refused");
+  assert.equal(step(true, 10), "down: passes its checks, but is held back as it flaps");
+  assert.equal(step(true, 19), "down: passes its checks, but is held back as it flaps");
+  assert.equal(step(false, 19.5), "down: refused", "a failure begins the time anew");
+  assert.equal(step(true, 20), "down: passes its checks, but is held back as it flaps");
+  assert.equal(step(true, 30), "up");
+  assert.equal(step(false, 41), "down: refused", "it has been up for long enough");
+  assert.equal(step(true, 42), "up");
+});
+
+test("Without damping one good check is enough, however often it fails", () => {
+  let state: HealthState = { health: { state: "up", since: new Date(0) }, failuresSinceUp: 0 };
+  for (let round = 1; round < 10; round++) {
+    state = transition(state, { up: round % 2 === 0, detail: "", durationMs: 1 }, 1, new Date(round));
+    assert.equal(state.health.state, round % 2 === 0 ? "up" : "down");
+  }
+});
