@@ -11,6 +11,7 @@ import { prepareCheck } from "../../src/health/checks.ts";
 import { EchoSockets } from "../../src/health/echo-sockets.ts";
 import { HostNames } from "../../src/health/host-names.ts";
 import { anyCertificate } from "../../src/health/tls.ts";
+import type { TlsPolicy } from "../../src/health/tls.ts";
 import type { CheckSpec, ConfiguredRealServer, ConfiguredService } from "../../src/model/config.ts";
 import type { CheckResult } from "../../src/model/health.ts";
 import { loadNative } from "../../src/native.ts";
@@ -91,8 +92,8 @@ export const surroundings: CheckSurroundings = {
 };
 
 /** One attempt under the check's own deadline. */
-export async function attemptOnce(spec: CheckSpec): Promise<CheckResult> {
-  return await startAttempt(prepareCheck(spec, surroundings)).result;
+export async function attemptOnce(spec: CheckSpec, tls: TlsPolicy = anyCertificate): Promise<CheckResult> {
+  return await startAttempt(prepareCheck(spec, { ...surroundings, tls })).result;
 }
 
 /** Waits until the condition holds; fails after five seconds. */
@@ -113,11 +114,15 @@ export interface TestServer {
   readonly close: () => Promise<void>;
 }
 
-/** A TCP server on loopback that does with each connection what the test wants. */
-export async function serve(onConnection: (socket: Socket) => void, host = "127.0.0.1"): Promise<TestServer> {
+/** A TCP server on loopback that does with each connection what the test wants; `allowHalfOpen` as of node:net. */
+export async function serve(
+  onConnection: (socket: Socket) => void,
+  host = "127.0.0.1",
+  allowHalfOpen = false,
+): Promise<TestServer> {
   const sockets = new Set<Socket>();
   let accepted = 0;
-  const server = createServer((socket) => {
+  const server = createServer({ allowHalfOpen }, (socket) => {
     accepted += 1;
     sockets.add(socket);
     // The client closes as it likes, in the middle of whatever is sent.

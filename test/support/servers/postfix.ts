@@ -55,7 +55,7 @@ inet_interfaces = 127.0.0.1
 smtpd_tls_security_level = none
 virtual_mailbox_domains = ${users.length === 0 ? "" : mailDomain}
 virtual_mailbox_base = ${directory}/mail
-virtual_mailbox_maps = inline:{${users.map((user) => `${user}@${mailDomain}=box`).join(", ")}}
+virtual_mailbox_maps = ${users.length === 0 ? "" : `inline:{${users.map((user) => `${user}@${mailDomain}=box`).join(", ")}}`}
 virtual_uid_maps = static:${id("-u")}
 virtual_gid_maps = static:${id("-g")}
 `,
