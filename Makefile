@@ -68,8 +68,13 @@ build/test-bpf/%.bpf.o: %.bpf.c | build-packages
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
 # What is missing is installed; when nothing is, this takes milliseconds.
-build-packages lab-packages server-packages check-packages guest-packages kernels-packages:
+build-packages lab-packages server-packages ldirectord-packages check-packages guest-packages kernels-packages:
 	$(Q)scripts/install-packages $(@:-packages=)
+
+# ldirectord and its resource agent, which tests compare with and drive: unpacked, not installed.
+build/debian: scripts/unpack-packages | ldirectord-packages
+	$(Q)scripts/unpack-packages $@ ldirectord resource-agents
+	$(Q)touch $@
 
 man: typescript ## write man/*.1 from the definitions of the commands
 	$(Q)node build/scripts/generate-man.js
@@ -97,7 +102,7 @@ build/bench-bpf/%.bpf.o: bench/%.bpf.c bench/plan.h | build-packages
 
 # --- testing
 
-test: all lab-packages guest-packages server-packages test-bpf bench-bpf ## every test that can run here; as root also those with programs and namespaces
+test: all lab-packages guest-packages server-packages build/debian test-bpf bench-bpf ## every test that can run here; as root also those with programs and namespaces
 	$(Q)$(call run_tests,$(test_sources))
 
 test-unit: all ## the tests that need no root
@@ -154,5 +159,5 @@ uninstall: ## remove what install has put there
 clean: ## remove build/
 	$(Q)rm -rf build
 
-.PHONY: all help bpf native typescript generate man test-bpf bench-bpf build-packages lab-packages server-packages check-packages guest-packages kernels-packages demo lab lab-down bench \
+.PHONY: all help bpf native typescript generate man test-bpf bench-bpf build-packages lab-packages server-packages ldirectord-packages check-packages guest-packages kernels-packages demo lab lab-down bench \
 	test test-unit test-root test-kernels check format install uninstall clean

@@ -49,5 +49,6 @@ const longestQuote = 60;
 
 /** Text of the file inside a message: quoted, on one line, not too long. */
 export function quote(text: string): string {
+  text = text.replace(/\r$/, "");
   return JSON.stringify(text.length > longestQuote ? `${text.slice(0, longestQuote)}...` : text);
 }

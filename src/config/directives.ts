@@ -150,6 +150,13 @@ const fallbackCommand: Reader<string> = (value, report, section) =>
       )
     : quotedOrBare({ empty: false })(value, report, section);
 
+/** The name of a configuration. Of an empty one ldirectord's own command line makes the usual one. */
+const execute: Reader<string> = (value, report, section) => {
+  if (value.text.trim() !== "") return verbatim("the quotes are part of the name")(value, report, section);
+  report.warn(value.position(0), "without a name this is the usual configuration, ldirectord.cf");
+  return "ldirectord.cf";
+};
+
 const positive = number({ zero: false });
 const text = quoted({ empty: false });
 
@@ -217,7 +224,7 @@ export const directives: { readonly [Name in DirectiveName]: DirectiveDefinition
   },
   execute: {
     scope: "global",
-    read: verbatim("the quotes are part of the name"),
+    read: execute,
     default: "",
     help: "Another configuration, served by a process of its own.",
     repeats: true,

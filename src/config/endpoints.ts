@@ -213,9 +213,17 @@ function boundedNumber(digits: string): number {
 
 /** `HOST[:PORT] [gate|masq|ipip]`: the last one or two words of the line count. */
 export const fallback: Reader<FallbackLine> = (value, report) => {
-  const words = [...value.text.matchAll(/[^ \t\r\f\v]+/g)];
+  const words = [...value.text.matchAll(/[^ \t\r\n\f\v]+/g)];
   const [server, methodWord] = words.length > 1 ? words.slice(-2) : words;
-  const method = methodWord === undefined ? "gate" : forwardingMethods.find((each) => each === methodWord[0]);
+  if (server === undefined) {
+    // ldirectord asks the resolver for the empty name, which is the loopback address.
+    const hint = "write 127.0.0.1 for the director itself, or leave the line out for none";
+    report.error(value.position(0), `expected the address of a fallback server, found nothing: ${hint}`);
+    return undefined;
+  }
+  // For Perl the word 0 is as good as none.
+  const isNone = methodWord === undefined || methodWord[0] === "0";
+  const method = isNone ? "gate" : forwardingMethods.find((each) => each === methodWord[0]);
   if (method === undefined) {
     const found = methodWord?.[0] ?? "";
     const hint = value.text.includes("#") ? "; no comment can follow here" : "";
@@ -226,10 +234,11 @@ export const fallback: Reader<FallbackLine> = (value, report) => {
     return undefined;
   }
   if (words.length > 2) report.warn(value.position(0), "only the last two words of this line are read");
-  const text = server?.[0] ?? "";
-  const offset = server?.index ?? 0;
+  if (methodWord !== undefined && isNone) report.warn(value.position(methodWord.index), "this 0 is ignored");
+  const [text, offset] = [server[0], server.index];
   const port = /:([A-Za-z0-9_-]+)$/.exec(text)?.[1];
   const host = port === undefined ? text : text.slice(0, -port.length - 1);
+  if (host === "") report.warn(value.position(offset), "without an address the fallback is this machine's loopback");
   return {
     host: { text: withoutBrackets(host), position: value.position(offset) },
     ...(port !== undefined && { port: { text: port, position: value.position(offset + text.length - port.length) } }),

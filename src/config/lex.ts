@@ -13,9 +13,8 @@ const tabWidth = 4;
 export interface SourceLine {
   /** From 1. */
   readonly number: number;
-  /** Without line feed, and without the carriage return before it. */
+  /** Without line feed. A carriage return before that is a blank at the end of the line. */
   readonly text: string;
-  readonly carriageReturn: boolean;
   /** The line's bytes are not UTF-8 and were taken for ISO 8859-1. */
   readonly notUtf8: boolean;
 }
@@ -39,10 +38,8 @@ export function readLines(source: string | Uint8Array): SourceLine[] {
   const lines = (isText ? source : Buffer.from(source).toString("latin1")).split("\n");
   if (lines.at(-1) === "") lines.pop();
   return lines.map((line, index) => {
-    const carriageReturn = line.endsWith("\r");
-    const bytes = carriageReturn ? line.slice(0, -1) : line;
-    const { text, notUtf8 } = isText ? { text: bytes, notUtf8: false } : decode(bytes);
-    return { number: index + 1, text, carriageReturn, notUtf8 };
+    const { text, notUtf8 } = isText ? { text: line, notUtf8: false } : decode(line);
+    return { number: index + 1, text, notUtf8 };
   });
 }
 

@@ -21,7 +21,7 @@ import type { FallbackLine, Name, RealLine } from "./endpoints.ts";
 import { systemFiles } from "./files.ts";
 import type { Files } from "./files.ts";
 import { readLines } from "./lex.ts";
-import { addressRange, largestRange, readAddress } from "./resolve.ts";
+import { addressRange, isScoped, largestRange, readAddress } from "./resolve.ts";
 import type { Resolver } from "./resolve.ts";
 import { fileRules, ipvsRefusal, ipvsRefusalOfRealServer, serviceRules } from "./rules.ts";
 import { readSections } from "./sections.ts";
@@ -359,7 +359,8 @@ function resolveFallback(
   protocols: readonly ("tcp" | "udp")[] | "mark",
   builder: Builder,
 ): ResolvedFallback | undefined {
-  const address = requireAddress(value.host, family, "fallback", builder);
+  const zone = family === "ipv6" && isScoped(value.host.text);
+  const address = zone ? "::" : requireAddress(value.host, family, "fallback", builder);
   let port: number | undefined;
   if (protocols === "mark") {
     if (value.port !== undefined && !/^\d+$/.test(value.port.text)) {
@@ -376,6 +377,11 @@ function resolveFallback(
     }
   }
   if (address === undefined) return undefined;
+  if (zone) {
+    const message = `there is no fallback ${value.host.text}, as with ldirectord, whose ipvsadm takes no zone`;
+    builder.report.warn(value.host.position, message);
+    return undefined;
+  }
   return { address, port: 0, method: value.method, givenPort: port === 0 ? undefined : port };
 }
 

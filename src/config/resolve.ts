@@ -2,6 +2,7 @@
 import { lookup } from "node:dns/promises";
 import { readFileSync } from "node:fs";
 import { isIPv4, isIPv6 } from "node:net";
+import { networkInterfaces } from "node:os";
 import { Address6 } from "ip-address";
 import type { Family } from "../model/service.ts";
 
@@ -104,6 +105,12 @@ export function readAddress(
   const address = parseInetAton(text);
   if (address !== undefined) return { kind: "address", address };
   return /[A-Za-z]/.test(text) && !text.includes(":") ? { kind: "name" } : { kind: "none" };
+}
+
+/** A link-local address of an interface that this machine has: `fe80::1%eth0`. */
+export function isScoped(text: string): boolean {
+  const zone = /^fe[89ab][0-9a-f]:.*%(.+)$/i.exec(text)?.[1];
+  return zone !== undefined && isIPv6(text) && (/^\d+$/.test(zone) || Object.hasOwn(networkInterfaces(), zone));
 }
 
 /** The largest number of real servers one line may name. */

@@ -41,11 +41,12 @@ export function readSections(lines: readonly SourceLine[], report: Report): Sect
   let closedBy: SourceLine | undefined;
   let blankSince: SourceLine | undefined;
 
-  const carriageReturn = lines.find((line) => line.carriageReturn);
+  const carriageReturn = lines.find((line) => line.text.endsWith("\r"));
   if (carriageReturn !== undefined) {
+    const position = { line: carriageReturn.number, column: [...carriageReturn.text].length };
     report.warn(
-      { line: carriageReturn.number, column: carriageReturn.text.length + 1 },
-      "lines end in CR LF; the carriage return is ignored, ldirectord refuses yes/no and netmask lines with it",
+      position,
+      "lines end in CR LF; the carriage returns are ignored, which ldirectord does not do everywhere",
     );
   }
 
@@ -57,7 +58,7 @@ export function readSections(lines: readonly SourceLine[], report: Report): Sect
 
     const content = sectionContent(cutComment(line.text));
     if (open !== undefined && content !== undefined) {
-      if (content.content === "") {
+      if (isBlank(content.content)) {
         if (blankSince === undefined) {
           report.warn({ line: line.number, column: 1 }, "ldirectord refuses blanks on an otherwise empty line here");
         }
@@ -96,6 +97,12 @@ export function readSections(lines: readonly SourceLine[], report: Report): Sect
         settings: {},
       };
       sections.push(open);
+      if (line === lines.at(-1)) {
+        report.warn(
+          directive.position,
+          "ldirectord takes a file that ends in this line for a duplicate of it; taken here",
+        );
+      }
     } else {
       readGlobalLine(line, directive, globals, report);
     }

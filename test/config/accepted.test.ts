@@ -37,7 +37,9 @@ const warned: readonly (readonly [string, string, readonly string[]])[] = [
     "CR LF",
     "fork=yes\r\nautoreload=no\r\n",
     [
-      "1:9: warning: lines end in CR LF; the carriage return is ignored, ldirectord refuses yes/no and netmask lines with it",
+      "1:9: warning: lines end in CR LF; the carriage returns are ignored, which ldirectord does not do everywhere",
+      "1:9: warning: fork: ldirectord refuses blanks after this value; ignored here",
+      "2:14: warning: autoreload: ldirectord refuses blanks after this value; ignored here",
     ],
   ],
   [
@@ -184,7 +186,7 @@ for (const [what, text, expected] of warned) {
 }
 
 test("that quiescent is left out is said once, at the first service it is about", async () => {
-  const { diagnostics } = await parse(`${v}\tquiescent=yes\nvirtual=10.0.0.2:80\nvirtual=10.0.0.3:80\n`);
+  const { diagnostics } = await parse(`${v}\tquiescent=yes\nvirtual=10.0.0.2:80\nvirtual=10.0.0.3:80\n\n`);
   assert.deepEqual(
     diagnostics.map(({ line, message }) => [line, message]),
     [[2 + 1, "quiescent is not set and is no, as in ldirectord's program; ldirectord's manual says yes"]],
@@ -335,7 +337,7 @@ test("a section's own value overrides the global one, wherever that stands", asy
 test("a fallback is the section's own, else the global one of its family", async () => {
   const { services } = await configOf(
     "fallback=127.0.0.1:8080 masq\nfallback6=[::1]\nvirtual=10.0.0.1:80\nvirtual6=[2001:db8::1]:80\n" +
-      "virtual=10.0.0.2:80\n\tfallback=web1:81\nvirtual=7\nvirtual=10.0.0.3:81\n\tfallback=\n",
+      "virtual=10.0.0.2:80\n\tfallback=web1:81\nvirtual=7\nvirtual=10.0.0.3:81\n\tfallback=:82 0\n",
   );
   assert.deepEqual(
     services.map(({ fallback }) => fallback),
@@ -416,4 +418,20 @@ test("10,000 real servers in 1,000 services are read in well under a second", as
   );
   // Of the processor, not of the clock: other tests run at the same time.
   assert.ok(user + system < 1_000_000, `${user + system} us`);
+});
+
+test("a last line that opens a section is taken, which ldirectord does not do", async () => {
+  for (const [text, expected] of [
+    ["virtual=10.0.0.1:80\n", true],
+    ["virtual=7", true],
+    ["virtual=7\n\n", false],
+    ["virtual=7\n# c\n", false],
+  ] as const) {
+    const { diagnostics } = await parse(text);
+    assert.equal(
+      diagnostics.some(({ message }) => message.includes("a file that ends in this line for a duplicate")),
+      expected,
+      text,
+    );
+  }
 });

@@ -45,10 +45,12 @@ export function parse(text: string | Uint8Array): Promise<ParseResult> {
   return parseConfig(text, "f", deps);
 }
 
-/** The diagnostics as printed, without `f:`, and without the hint about quiescent, which is about most files. */
+/** The diagnostics as printed, without `f:`, and without two hints that are about most files of the tests. */
 export async function diagnose(text: string | Uint8Array): Promise<string[]> {
   const { diagnostics } = await parse(text);
-  return diagnostics.map((each) => printDiagnostic(each).slice(2)).filter((each) => !each.includes("quiescent is not"));
+  return diagnostics
+    .map((each) => printDiagnostic(each).slice(2))
+    .filter((each) => !/quiescent is not|a file that ends in this line/.test(each));
 }
 
 /** The configuration of a text that must be good. */
