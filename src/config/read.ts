@@ -25,12 +25,16 @@ export async function readConfiguration(file: string, native: RegexCompiler): Pr
     compileRegex: (pattern) => regexError(native, pattern),
   });
   if (config === undefined) return { config, diagnostics, digest };
-  const warnings = notYetActive(config, globals).map(({ position, what }): Diagnostic => ({
+  const warnings = notYetActive(config).map(({ position, what }): Diagnostic => ({
     ...position,
     file,
     severity: "warning",
     message: `${what}: not yet active`,
   }));
+  if (config.fork) {
+    const message = "fork=yes starts no processes: all checks run side by side, each service at its own checkinterval";
+    warnings.push({ line: 1, column: 1, ...globals.get("fork"), file, severity: "warning", message });
+  }
   return { config, diagnostics: sortDiagnostics([...diagnostics, ...warnings]), digest };
 }
 

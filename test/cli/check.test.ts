@@ -60,6 +60,12 @@ test("what has no effect yet is a warning, with exit status 0", { skip }, async 
   assert.match(stderr, /: warning: scheduler=sh: not yet active\n/);
 });
 
+test("fork=yes is accepted, and needs nothing done", { skip }, async () => {
+  const { code, stderr } = await check(`# here\nfork=yes\n${good}`);
+  assert.equal(code, 0);
+  assert.match(stderr, /:2:\d+: warning: fork=yes starts no processes/);
+});
+
 test("the same as JSON", { skip }, async () => {
   const { file, code, stdout, stderr } = await check(bad, "--json");
   assert.equal(code, 2);

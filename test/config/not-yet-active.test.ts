@@ -4,9 +4,9 @@ import { notYetActive } from "../../src/config/not-yet-active.ts";
 import { parse } from "./surroundings.ts";
 
 async function found(text: string): Promise<string[]> {
-  const { config, globals } = await parse(text);
+  const { config } = await parse(text);
   assert.ok(config !== undefined);
-  return notYetActive(config, globals).map(({ position, what }) => `${position.line}:${position.column} ${what}`);
+  return notYetActive(config).map(({ position, what }) => `${position.line}:${position.column} ${what}`);
 }
 
 test("an http service with gate and a common scheduler is active as a whole", async () => {
@@ -19,12 +19,7 @@ test("each thing without effect is named once for a service, where it stands", a
     "\tscheduler=sh\n\tmonitorfile=/tmp/m\n\tfallbackcommand=/f\nvirtual=7\n\tchecktype=external\n\treal=10.0.0.2 ipip\n" +
     "virtual=10.0.0.1:53\n\tops=yes\n";
   assert.deepEqual(await found(text), [
-    "1:1 callback",
-    "2:1 execute=other",
-    "3:1 emailalert",
     "4:1 scheduler=sh",
-    "4:1 monitorfile",
-    "4:1 fallbackcommand",
     "5:7 forwarding method masq",
     "6:7 connection thresholds",
     "10:1 firewall mark 7",
