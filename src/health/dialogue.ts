@@ -125,6 +125,11 @@ export class Dialogue {
     }
   }
 
+  /** Whether the server has sent more than any check reads. */
+  get overflowed(): boolean {
+    return this.#end?.kind === "flood";
+  }
+
   /** Makes a second connection for as long as `talk` takes, under the same signal. */
   beside<T>(target: DialogueTarget, talk: (dialogue: Dialogue) => Promise<T>): Promise<T> {
     return withDialogue(target, this.#signal, talk);
