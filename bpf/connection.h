@@ -44,11 +44,20 @@ static __always_inline __u32 awake(__u32 state)
 	}
 }
 
-/* Counts as active; all others are inactive. */
+/* Counts as active, tcp_state_active() of ip_vs_proto_tcp.c: half-open ones, too. All others are inactive. */
 static __always_inline bool is_active(__u32 state)
 {
-	state = awake(state);
-	return state == STATE_ESTABLISHED || state == STATE_SCTP_ESTABLISHED;
+	const __u32 active = 1U << STATE_ESTABLISHED | 1U << STATE_ESTABLISHED_IDLE |
+			     1U << STATE_SYN_SENT | 1U << STATE_SYN_RECV | 1U << STATE_SYNACK |
+			     1U << STATE_SCTP_ESTABLISHED | 1U << STATE_SCTP_ESTABLISHED_IDLE;
+
+	return active >> (state & SLOT_STATE_MASK) & 1;
+}
+
+static __always_inline bool is_half_open(__u32 state)
+{
+	return state == STATE_SYN_RECV || state == STATE_SYN_SENT || state == STATE_SYNACK ||
+	       (state >= STATE_SCTP_INIT1 && state < STATE_SCTP_ESTABLISHED);
 }
 
 struct connection {
@@ -253,12 +262,32 @@ static __always_inline __u64 *slot_at(__u32 index)
 	return line ? &line->slot[index % SLOTS_PER_LINE] : NULL;
 }
 
-/* Frees the slot if it still holds that word. */
-__noinline int close_slot(__u32 index, __u64 word)
+static __always_inline bool close_unaccounted(__u32 index, __u64 word)
 {
 	__u64 *slot = slot_at(index);
 
-	if (!slot || __sync_val_compare_and_swap(slot, word, 0) != word)
+	return slot && __sync_val_compare_and_swap(slot, word, 0) == word;
+}
+
+/* What account_close() takes away from the real server. */
+static __always_inline void account_open(__u64 word)
+{
+	__u32 id = word_real_server(word), state = word_state(word);
+	struct real_server_load *load;
+
+	if (state != STATE_TEMPLATE) {
+		change_load(id, is_active(state), !is_active(state));
+		return;
+	}
+	load = lookup(real_server_loads, id);
+	if (load)
+		__sync_fetch_and_add(&load->persistent, 1);
+}
+
+/* Frees the slot if it still holds that word. */
+__noinline int close_slot(__u32 index, __u64 word)
+{
+	if (!close_unaccounted(index, word))
 		return 0;
 	account_close(index, word);
 	return 1;
@@ -359,11 +388,10 @@ __noinline int victim_rank(__u64 word, __u32 tick)
 		return 0;
 	if (age > timeout_of(word))
 		kind = VICTIM_EXPIRED;
+	else if (is_half_open(state))
+		kind = VICTIM_HALF_OPEN;
 	else if (is_active(state) || state == STATE_UDP)
 		return 0;
-	else if (state == STATE_SYN_RECV || state == STATE_SYN_SENT || state == STATE_SYNACK ||
-		 (state >= STATE_SCTP_INIT1 && state < STATE_SCTP_ESTABLISHED))
-		kind = VICTIM_HALF_OPEN;
 	else
 		kind = VICTIM_CLOSING;
 	return kind << VICTIM_KIND_SHIFT | age;
@@ -436,6 +464,41 @@ static __always_inline int claim_in_line(__u32 line_index, __u64 word)
 	return 0;
 }
 
+__noinline int resolve_twice(__u32 other_index, __u32 index, __u64 other, __u64 word)
+{
+	if (other_index > index) {
+		close_slot(other_index, other);
+		return 0;
+	}
+	if (!close_unaccounted(index, word))
+		account_open(word);
+	return 1;
+}
+
+/*
+ * Whether another CPU has opened the same connection in the same line, which
+ * it may have done between this one's look and its claim. Of the two the one in
+ * the lower place stays. Whoever closes the other's slot accounts for it as for
+ * any, whether its opener has done so already or will in a moment.
+ */
+static __always_inline bool is_opened_twice(__u32 line_index, __u32 index, __u64 word)
+{
+	struct connection_line *line = lookup(connections, line_index);
+	__u32 own = index & (SLOTS_PER_LINE - 1), place;
+	__u64 seen;
+
+	if (!line)
+		return false;
+	for (place = 0; place < SLOTS_PER_LINE; place++) {
+		seen = *(volatile __u64 *)&line->slot[place];
+		if (seen >> SLOT_TAG_SHIFT == word >> SLOT_TAG_SHIFT && place != own)
+			goto found;
+	}
+	return false;
+found:
+	return resolve_twice(line_index * SLOTS_PER_LINE + one_place(place, seen), index, seen, word);
+}
+
 /* The second choice: no room in its own line, so in the neighbour or in a victim's place. */
 __noinline int claim_elsewhere(__u32 line, __u64 word, __u32 tick)
 {
@@ -469,6 +532,8 @@ static __always_inline int claim_slot(__u64 hash, __u64 word, __u32 tick)
 	__u32 line = hash_line(hash);
 	int claimed = claim_in_line(line, word);
 
+	if (claimed > 0)
+		return is_opened_twice(line, claimed - 1, word) ? -1 : claimed;
 	return claimed ? claimed : claim_elsewhere(line, word, tick);
 }
 
@@ -517,14 +582,13 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 		extra->generation = parent->generation;
 		extra->link = template;
 	}
-	if (is_active(state)) {
-		change_load(id, 1, 0);
+	if (tree) {
+		change_load(id, is_active(state), !is_active(state));
 	} else {
+		/* Nobody chooses by them; but they are shown, and limited. */
 		load = lookup(real_server_loads, id);
 		if (load)
-			__sync_fetch_and_add(&load->inactive, 1);
-		if (tree)
-			load_changed(id);
+			__sync_fetch_and_add(is_active(state) ? &load->active : &load->inactive, 1);
 	}
 	count_connection(id);
 	write_detail(claimed - 1, packet, packet->source, packet->source_port,

@@ -220,7 +220,7 @@ struct real_server {
 
 /* Written by the data path with atomics, weight by user space. */
 struct real_server_load {
-	__u32 active;	  /* established */
+	__u32 active;	  /* established and half-open */
 	__u32 inactive;	  /* all other connections */
 	__u32 persistent; /* templates */
 	__u32 weight;	  /* 0: quiescent */

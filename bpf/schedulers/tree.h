@@ -51,7 +51,7 @@ static __always_inline __u64 tree_fraction(__u32 scheduler, const struct real_se
 	case SCHEDULER_FO:
 		return fraction(1, weight);
 	case SCHEDULER_OVF:
-		return load->active < weight ? fraction(1, weight) : fraction(COST_NEVER, 1);
+		return load->active <= weight ? fraction(1, weight) : fraction(COST_NEVER, 1);
 	default:
 		return fraction(overhead(load), weight);
 	}

@@ -12,7 +12,7 @@ export interface Counters {
 
 export interface RealServerStatistics extends Counters {
   readonly realServer: RealServer;
-  /** Established connections, and all others (half open, closing, UDP), and persistence templates. */
+  /** Established and half-open connections, and all others (closing, UDP), and persistence templates. */
   readonly active: number;
   readonly inactive: number;
   readonly persistent: number;

@@ -67,7 +67,7 @@ function fo(servers: readonly Load[]): number {
 function ovf(servers: readonly Load[]): number {
   let highest = -1;
   servers.forEach((server, i) => {
-    if (server.active >= server.weight) return;
+    if (server.active > server.weight) return;
     if (server.weight > (servers[highest]?.weight ?? 0)) highest = i;
   });
   return highest;
@@ -131,18 +131,15 @@ function compare(
         assert.equal(data[14 + 9], 1, "an ICMP error");
         continue;
       }
-      const taken = ids.findIndex((id, i) => program.load(id).inactive !== (loads[i]?.inactive ?? 0));
+      const taken = ids.findIndex((id, i) => program.load(id).active !== (loads[i]?.active ?? 0));
       assert.equal(taken, wanted, `step ${step}: ${JSON.stringify(loads)}`);
       const load = loads[wanted];
-      if (load !== undefined) load.inactive++;
+      if (load !== undefined) load.active++;
       live.push({ port, source, server: wanted, established: false });
     } else if (some !== undefined && action < 8) {
       if (some.established) continue;
       program.run(frame({ source: some.source, sourcePort: some.port, flags: "A" }));
       some.established = true;
-      const load = loads[some.server];
-      if (load !== undefined) load.active++;
-      if (load !== undefined) load.inactive--;
     } else if (some !== undefined && action === 8) {
       if (!some.established) continue;
       program.run(frame({ source: some.source, sourcePort: some.port, flags: "R" }));

@@ -204,7 +204,7 @@ test("a real server that was taken away comes back with its connections' counts"
   await folder.apply(add(real("10.1.0.2")));
   const [, again] = folder.plane.statistics().services[0]?.realServers ?? [];
   assert.equal(again?.realServer.address, "10.1.0.2");
-  assert.equal(again?.inactive, 1);
+  assert.equal(again?.active, 1);
   assert.equal(again?.packets, 1n);
   assert.equal(folder.connect(), "10.1.0.1");
 });
@@ -243,7 +243,7 @@ test("a service that is gone is not served, and its id is free once its connecti
   await folder.apply(addService(service("rr")), add(real("10.1.0.1")));
   assert.equal(folder.connect(), "10.1.0.1");
   const [again] = folder.plane.statistics().services;
-  assert.deepEqual([again?.connections, again?.realServers[0]?.inactive], [1n, 2]);
+  assert.deepEqual([again?.connections, again?.realServers[0]?.active], [1n, 2]);
 });
 
 test("live connections outlast a restart and a new program", options, async () => {
