@@ -1,4 +1,4 @@
-/** Where log lines go: ldirectord's `logfile`, a syslog facility, and a terminal. pino decides what is a line. */
+/** Where log lines go: ldirectord's `logfile`, a syslog facility, journald, and a terminal. pino decides what is a line. */
 import { closeSync, fstatSync, openSync, statSync, writeSync } from "node:fs";
 import { basename } from "node:path";
 import { pino } from "pino";
@@ -30,20 +30,31 @@ interface LogLine {
   readonly text: string;
 }
 
+/** Where the system's logs listen, and under which name lines are found there. */
+export interface SystemLog {
+  readonly syslog: string;
+  readonly journal: string;
+  readonly tag: string;
+}
+
+export const systemLog: SystemLog = { syslog: "/dev/log", journal: "/run/systemd/journal/socket", tag: "xlb" };
+
 /** The daemon's log. Its destination can be replaced while it is in use, which a reload may ask for. */
 export class DaemonLog {
   readonly logger: Logger;
   readonly #name: string;
   readonly #native: () => Native;
   readonly #terminal: Sink | undefined;
+  readonly #system: SystemLog;
   #target = "";
   #sink: Sink | undefined;
 
   /**
    * `configFile` gives the log its name, as in ldirectord. `terminal` is a descriptor that gets every line too.
-   * The addon is asked for only when a syslog facility is written to.
+   * The addon is asked for only when `system`'s log is written to.
    */
-  constructor(configFile: string, native: () => Native, terminal?: number) {
+  constructor(configFile: string, native: () => Native, terminal?: number, system: SystemLog = systemLog) {
+    this.#system = system;
     this.#name = basename(configFile);
     this.#native = native;
     this.#terminal = terminal === undefined ? undefined : new DescriptorSink(terminal, (line) => this.#print(line));
@@ -51,17 +62,25 @@ export class DaemonLog {
   }
 
   /**
-   * Sends lines to a file (`/path`, appended to) or a syslog facility from now on. Throws {@link LogFileError} if the
-   * file cannot be opened, and goes on as before.
+   * Sends lines to a file (`/path`, appended to), to a syslog facility, or to `journald` from now on. Throws
+   * {@link LogFileError} if the file cannot be opened, and goes on as before.
    */
   open(target: string): void {
     if (target === this.#target) return;
-    const sink = target.startsWith("/")
-      ? new FileSink(target, (line) => this.#print(line))
-      : new SyslogSink(this.#native(), target, (message) => this.#warn(message));
+    const sink = this.#makeSink(target);
     this.#sink?.close();
     this.#sink = sink;
     this.#target = target;
+  }
+
+  #makeSink(target: string): Sink {
+    if (target.startsWith("/")) return new FileSink(target, (line) => this.#print(line));
+    const { syslog, journal } = this.#system;
+    const warn = (message: string): void => this.#warn(message);
+    const native = this.#native();
+    return target === "journald"
+      ? new DatagramSink(journal, journalSender(native, this.#system), warn)
+      : new DatagramSink(syslog, syslogSender(native, this.#system, target, warn), warn);
   }
 
   reopen(): void {
@@ -183,37 +202,56 @@ const facilities: Readonly<Record<string, number>> = {
   authpriv: 10, ftp: 11, local0: 16, local1: 17, local2: 18, local3: 19, local4: 20, local5: 21, local6: 22, local7: 23,
 }; // prettier-ignore
 
-const syslogSocket = "/dev/log";
+type Send = (line: LogLine) => void;
 
-/** RFC 3164 datagrams to /dev/log. Without a syslog daemon lines go to standard error. */
-class SyslogSink implements Sink {
-  readonly #native: Native;
-  readonly #facility: number;
+/** RFC 3164. */
+function syslogSender(
+  native: Native,
+  { syslog, tag }: SystemLog,
+  facility: string,
+  warn: (message: string) => void,
+): Send {
+  const number = facilities[facility];
+  // ldirectord takes any word for a facility, and syslog(3) files unknown ones under `user`.
+  if (number === undefined) warn(`unknown syslog facility ${facility}; daemon is used`);
+  return ({ time, level, text }) => {
+    const priority = (number ?? 3) * 8 + severityOf(level).severity;
+    const stamp = printCtime(time).slice(4, 19);
+    sendUnixDatagram(native, syslog, Buffer.from(`<${priority}>${stamp} ${tag}[${process.pid}]: ${text}`));
+  };
+}
+
+/** journald's own protocol: a field a line, none of which holds a newline here. */
+function journalSender(native: Native, { journal, tag }: SystemLog): Send {
+  return ({ level, text }) => {
+    const { severity } = severityOf(level);
+    const message = `MESSAGE=${text.replaceAll("\n", " ")}\nPRIORITY=${severity}\nSYSLOG_IDENTIFIER=${tag}\n`;
+    sendUnixDatagram(native, journal, Buffer.from(message));
+  };
+}
+
+/** Datagrams to a log daemon. Without one lines go to standard error, and the first says why. */
+class DatagramSink implements Sink {
+  readonly #socket: string;
+  readonly #send: Send;
   readonly #warn: (message: string) => void;
   #warned = false;
 
-  constructor(native: Native, facility: string, warn: (message: string) => void) {
-    this.#native = native;
+  constructor(socket: string, send: Send, warn: (message: string) => void) {
+    this.#socket = socket;
+    this.#send = send;
     this.#warn = warn;
-    const number = facilities[facility];
-    // ldirectord takes any word for a facility, and syslog(3) files unknown ones under `user`.
-    if (number === undefined) warn(`unknown syslog facility ${facility}; daemon is used`);
-    this.#facility = number ?? 3;
   }
 
-  write({ time, level, text }: LogLine): void {
-    const priority = this.#facility * 8 + severityOf(level).severity;
-    const stamp = printCtime(time).slice(4, 19);
+  write(line: LogLine): void {
     try {
-      const message = Buffer.from(`<${priority}>${stamp} xlb[${process.pid}]: ${text}`);
-      sendUnixDatagram(this.#native, syslogSocket, message);
+      this.#send(line);
+      this.#warned = false;
     } catch (cause) {
-      if (!this.#warned) this.#warn(`no syslog at ${syslogSocket} (${(cause as Error).message}); logging here`);
+      if (!this.#warned) this.#warn(`no log daemon at ${this.#socket} (${(cause as Error).message}); logging here`);
       this.#warned = true;
-      this.#warn(text);
-      return;
+      this.#warn(line.text);
     }
-    this.#warned = false;
   }
 
   reopen(): void {}
