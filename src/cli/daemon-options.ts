@@ -15,6 +15,7 @@ interface GivenOptions {
   readonly tableSize?: number;
   readonly dampFlapping?: number;
   readonly stopFallbackCommands?: true;
+  readonly verifyTls?: string;
   readonly set?: readonly string[];
 }
 
@@ -66,6 +67,15 @@ export function addDaemonOptions(command: Command): Command {
     )
     .addOption(
       new Option(
+        "--verify-tls <authorities>",
+        "checks over TLS want a certificate that is good for virtualhost, or the address: by the authorities of a PEM " +
+          'file, or of the system; or off (default: "off")',
+      )
+        .argParser(authorities)
+        .env("XLB_VERIFY_TLS"),
+    )
+    .addOption(
+      new Option(
         "--set <setting>",
         "NAME=VALUE of what `xlb tune` lists, or idle_timeout, new_per_second or new_per_source of every service, or " +
           "with SERVICE/ in front of one, like tcp:192.0.2.1:80/new_per_source=100; repeatable",
@@ -100,6 +110,7 @@ export function daemonOptions(command: Command, before?: DaemonOptions): DaemonO
     tableSize: given.tableSize ?? before?.tableSize,
     dampFlapping: given.dampFlapping ?? before?.dampFlapping,
     stopFallbackCommands: given.stopFallbackCommands ?? before?.stopFallbackCommands,
+    verifyTls: given.verifyTls ?? before?.verifyTls,
     settings: given.set ?? before?.settings,
   };
 }
@@ -114,6 +125,7 @@ export function runArguments(options: DaemonOptions): string[] {
     ...(options.tableSize === undefined ? [] : ["--table-size", String(options.tableSize)]),
     ...(options.dampFlapping === undefined ? [] : ["--damp-flapping", String(options.dampFlapping)]),
     ...(options.stopFallbackCommands === true ? ["--stop-fallback-commands"] : []),
+    ...(options.verifyTls === undefined ? [] : ["--verify-tls", options.verifyTls]),
     ...(options.settings ?? []).flatMap((setting) => ["--set", setting]),
   ];
 }
@@ -134,4 +146,9 @@ function metrics(text: string): string {
     throw new InvalidArgumentError('It must be ADDRESS:PORT, like 127.0.0.1:9820 or [::1]:9820, or "off".');
   }
   return text;
+}
+
+/** `off`, `system`, or an absolute path. */
+function authorities(text: string): string {
+  return text === "off" || text === "system" ? text : resolve(text);
 }

@@ -22,6 +22,8 @@ export interface DaemonOptions {
   readonly dampFlapping?: number | undefined;
   /** At the end, fallback commands that were told `start` are told `stop`. */
   readonly stopFallbackCommands?: boolean | undefined;
+  /** Whose certificates checks over TLS accept: the absolute path of a PEM file, `system`, or `off` (undefined): any. */
+  readonly verifyTls?: string | undefined;
   /** `NAME=VALUE` and `SERVICE/NAME=VALUE`, as `parseSetting` of src/model/tuning.ts reads them. */
   readonly settings?: readonly string[] | undefined;
 }
@@ -80,6 +82,7 @@ function isDaemonOptions(value: unknown): value is DaemonOptions {
     options["interfaces"].every((name) => typeof name === "string") &&
     ["tableSize", "dampFlapping"].every((name) => ["undefined", "number"].includes(typeof options[name])) &&
     ["undefined", "boolean"].includes(typeof options["stopFallbackCommands"]) &&
+    ["undefined", "string"].includes(typeof options["verifyTls"]) &&
     isSettings(options["settings"])
   );
 }

@@ -22,6 +22,7 @@ import { MetricsServer } from "./http.ts";
 import { DaemonLog, LogFileError } from "./log.ts";
 import { OutsideMessenger } from "./messenger.ts";
 import { notifySupervisor } from "./notify-supervisor.ts";
+import { readTlsPolicy } from "./tls-policy.ts";
 import { ownServicesFile } from "./own-services.ts";
 
 /** The tables are compared with what is desired this often, though nothing has changed, milliseconds. */
@@ -114,6 +115,7 @@ async function runLocked({ options, native, file, config, log, early }: Surround
       log: (level, fields, message) => logger[level](fields, message),
       now: () => Date.now(),
       version,
+      tls: readTlsPolicy(options.verifyTls),
       dampFlappingMs: (options.dampFlapping ?? 0) * 1000,
       record: (check) => messenger.record(check),
     });
