@@ -9,9 +9,9 @@ import { printIdentity } from "../model/service.ts";
 /** A change of a file is seen within this time where the directory does not tell it, milliseconds. */
 const watchIntervalMs = 1_000;
 
-export interface ExecutedFilesDeps {
-  read(path: string): Promise<Pick<Configuration, "config" | "diagnostics" | "digest">>;
-  /** An executed file has another content now; `config` is what was read of it before. */
+/** Who is told of what happens to the executed files. */
+export interface FileWatcher {
+  /** A file has another content now; `config` is what was read of it before. */
   changed(config: Config): Promise<void>;
   warn(message: string): void;
 }
@@ -28,12 +28,12 @@ interface Executed {
  * starts a process of its own for each; of two programs on one interface packets would meet one only.
  */
 export class ExecutedFiles {
-  readonly #deps: ExecutedFilesDeps;
+  readonly #read: (path: string) => Promise<Configuration>;
   #executed: ReadonlyMap<string, Executed> = new Map();
   #filesChanged = (): void => {};
 
-  constructor(deps: ExecutedFilesDeps) {
-    this.#deps = deps;
+  constructor(read: (path: string) => Promise<Configuration>) {
+    this.#read = read;
   }
 
   /** Reads what `main` executes, and what that executes; returns all services in one configuration. */
@@ -60,7 +60,7 @@ export class ExecutedFiles {
   }
 
   /** Watches the executed files until the signal aborts. */
-  async watch(signal: AbortSignal): Promise<void> {
+  async watch(watcher: FileWatcher, signal: AbortSignal): Promise<void> {
     const watched = new Map<string, { readonly own: AbortController; readonly task: Promise<void> }>();
     while (!signal.aborted) {
       const changed = new Promise<void>((resolveChanged) => {
@@ -76,7 +76,7 @@ export class ExecutedFiles {
       for (const path of this.#executed.keys()) {
         if (watched.has(path)) continue;
         const own = new AbortController();
-        watched.set(path, { own, task: this.#watchOne(path, AbortSignal.any([signal, own.signal])) });
+        watched.set(path, { own, task: this.#watchOne(path, watcher, AbortSignal.any([signal, own.signal])) });
       }
       await Promise.race([changed, ...[...watched.values()].map(async ({ task }) => await task)]);
     }
@@ -84,7 +84,7 @@ export class ExecutedFiles {
   }
 
   async #readOne(path: string, diagnostics: Diagnostic[]): Promise<Executed | undefined> {
-    const { config, diagnostics: found, digest } = await this.#deps.read(path);
+    const { config, diagnostics: found, digest } = await this.#read(path);
     // The main file's services do not wait for this one to be repaired.
     diagnostics.push(...found.map((each): Diagnostic => ({ ...each, severity: "warning" })));
     if (config !== undefined) return { path, digest, config };
@@ -114,15 +114,15 @@ export class ExecutedFiles {
     return [...services.values()];
   }
 
-  async #watchOne(path: string, signal: AbortSignal): Promise<void> {
+  async #watchOne(path: string, watcher: FileWatcher, signal: AbortSignal): Promise<void> {
     const digest = this.#executed.get(path)?.digest;
     const start = digest === undefined ? {} : { digest };
     for await (const event of watchConfig(path, { intervalMs: watchIntervalMs, ...start }, signal)) {
       const known = this.#executed.get(path);
-      if (event.kind === "unreadable") this.#deps.warn(`Configuration file '${path}': ${event.reason}`);
+      if (event.kind === "unreadable") watcher.warn(`Configuration file '${path}': ${event.reason}`);
       // A reload that was asked for may have read it before it was seen here.
       else if (event.kind === "changed" && known !== undefined && known.digest !== event.digest) {
-        await this.#deps.changed(known.config);
+        await watcher.changed(known.config);
       }
     }
   }

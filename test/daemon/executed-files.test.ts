@@ -20,11 +20,11 @@ function start(t: TestContext) {
   t.after(() => rmSync(directory, { recursive: true, force: true }));
   const changed: string[] = [];
   let notice = (): void => {};
-  const files = new ExecutedFiles({
-    read: (path) => readConfiguration(path, regexes),
-    changed: (config) => Promise.resolve(void changed.push(config.file)).then(() => notice()),
-    warn: () => {},
-  });
+  const files = new ExecutedFiles((path) => readConfiguration(path, regexes));
+  const watcher = {
+    changed: (config: Config) => Promise.resolve(void changed.push(config.file)).then(() => notice()),
+    warn: (): void => {},
+  };
   const path = (name: string): string => join(directory, name);
   const write = (name: string, text: string): void => writeFileSync(path(name), text);
   const read = async (name: string): Promise<Config> => {
@@ -42,7 +42,7 @@ function start(t: TestContext) {
     };
   };
   const onChange = (): Promise<void> => new Promise((resolve) => (notice = resolve));
-  return { files, path, write, join: join_, changed, onChange };
+  return { files, watcher, path, write, join: join_, changed, onChange };
 }
 
 test("What is executed is served with the file that executes it, and what that executes, too", async (t) => {
@@ -93,12 +93,12 @@ test("Of a service in two files the first counts, and what holds for all files i
 });
 
 test("A change of an executed file is told, also of one that was added by a reload", async (t) => {
-  const { files, write, join, path, changed, onChange } = start(t);
+  const { files, watcher, write, join, path, changed, onChange } = start(t);
   write("main.cf", section(80));
   write("one.cf", section(81));
   await join();
   const ending = new AbortController();
-  const running = files.watch(ending.signal);
+  const running = files.watch(watcher, ending.signal);
   write("main.cf", `execute=one.cf\n${section(80)}`);
   await join();
   const told = onChange();
