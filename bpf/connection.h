@@ -221,13 +221,17 @@ __noinline int change_load(__u32 id, int active, int inactive)
 		__sync_fetch_and_add(&load->inactive, inactive);
 	if (active) {
 		__u32 before = __sync_fetch_and_add(&load->active, active);
-		bool was_light = is_light(before, load->weight);
-		bool light = is_light(before + active, load->weight);
+		bool was_light = is_light(before, load_weight(load));
+		bool light = is_light(before + active, load_weight(load));
 
 		state = lookup(service_states, real_server->service);
 		if (state && was_light != light && real_server->flags & REAL_SERVER_AVAILABLE)
 			__sync_fetch_and_add(&state->light, light ? 1 : -1);
 	}
+	if (active + inactive > 0 && real_server->upper_threshold)
+		threshold_opened(real_server, load);
+	else if (active + inactive < 0 && load->weight & LOAD_OVERLOADED)
+		threshold_closed(real_server, load);
 	return load_changed(id);
 }
 
@@ -496,7 +500,8 @@ static __always_inline bool is_opened_twice(__u32 line_index, __u32 index, __u64
 	}
 	return false;
 found:
-	return resolve_twice(line_index * SLOTS_PER_LINE + one_place(place, seen), index, seen, word);
+	return resolve_twice(line_index * SLOTS_PER_LINE + one_place(place, seen), index, seen,
+			     word);
 }
 
 /* The second choice: no room in its own line, so in the neighbour or in a victim's place. */
@@ -561,10 +566,11 @@ static __always_inline void write_detail(__u32 index, const struct packet *packe
 
 /*
  * Opens a connection and accounts for it; `template`: 1 + slot index of the one
- * it came by, 0: none. Returns as claim_slot().
+ * it came by, 0: none; `watched`: somebody looks at the load of its real server.
+ * Returns as claim_slot().
  */
 static __always_inline int connection_open(const struct packet *packet, __u32 id, __u32 state,
-					   __u32 template, bool tree)
+					   __u32 template, bool watched)
 {
 	__u32 tick = sweep.tick;
 	struct connection_extra *parent, *extra;
@@ -582,10 +588,10 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 		extra->generation = parent->generation;
 		extra->link = template;
 	}
-	if (tree) {
+	if (watched) {
 		change_load(id, is_active(state), !is_active(state));
 	} else {
-		/* Nobody chooses by them; but they are shown, and limited. */
+		/* Nobody chooses by them; but they are shown. */
 		load = lookup(real_server_loads, id);
 		if (load)
 			__sync_fetch_and_add(is_active(state) ? &load->active : &load->inactive, 1);

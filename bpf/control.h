@@ -8,6 +8,7 @@
 #define CONTROL_H
 
 #include "expiry.h"
+#include "schedulers/lblcr.h"
 #include "service.h"
 
 #define ENOENT 2
@@ -104,7 +105,7 @@ static long build_leaf(__u32 i, void *context)
 		return 1;
 	siblings[(build->leaves + i) & 1] = tree_leaf(build->scheduler, *id);
 	load = *id ? lookup(real_server_loads, *id) : NULL;
-	if (load && is_light(load->active, load->weight))
+	if (load && is_light(load->active, load_weight(load)))
 		build->light++;
 	return 0;
 }
@@ -153,6 +154,8 @@ static __always_inline int control_operation(struct control_request *request)
 	case CONTROL_BUILD_TREE:
 		return build_tree(request->index, request->tree, request->tree_leaves,
 				  request->scheduler);
+	case CONTROL_FORGET:
+		return replica_forget(request->index) ? -EBUSY : 0;
 	case CONTROL_SWEEP:
 		sweep.tick = bpf_ktime_get_ns() / NANOSECONDS;
 		sweep.line = 0;

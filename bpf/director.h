@@ -104,16 +104,22 @@ enum service_slot_kind {
 	SERVICE_SLOT_DELETED = 255, /* probing goes on behind it */
 };
 
+/* IP_VS_SVC_F_SCHED1 and 2, of sh and mh. */
+enum scheduler_flag {
+	SCHEDULER_FALLBACK = 1 << 0, /* sh-fallback, mh-fallback */
+	SCHEDULER_PORT = 1 << 1,     /* sh-port, mh-port */
+};
+
 enum service_flag {
 	SERVICE_ONE_PACKET = 1 << 0, /* every UDP datagram is scheduled */
+	SERVICE_THRESHOLDS = 1 << 1, /* some real server has an upper threshold */
 };
 
 enum real_server_flag {
 	REAL_SERVER_AVAILABLE =
 		1 << 0, /* member of its service; without: taken away, connections linger */
-	REAL_SERVER_LOCAL = 1 << 1,	 /* an address of this machine: to the stack */
-	REAL_SERVER_RESOLVED = 1 << 2,	 /* interface and MAC addresses are valid */
-	REAL_SERVER_OVERLOADED = 1 << 3, /* over its upper threshold, not yet under the lower */
+	REAL_SERVER_LOCAL = 1 << 1,    /* an address of this machine: to the stack */
+	REAL_SERVER_RESOLVED = 1 << 2, /* interface and MAC addresses are valid */
 };
 
 /* A network interface the program is attached to, found by (ifindex, vlan). */
@@ -143,12 +149,12 @@ struct service {
 	__u8 family;		       /* enum address_family */
 	__u8 scheduler;		       /* enum scheduler */
 	__u8 flags;		       /* enum service_flag */
-	__u16 scheduler_flags;	       /* sh-fallback = mh-fallback = 1, sh-port = mh-port = 2 */
+	__u16 scheduler_flags;	       /* enum scheduler_flag */
 	__u32 persistence_timeout;     /* seconds; 0: not persistent */
 	__be32 persistence_netmask[4]; /* IPv4 in [3] */
-	__u32 ring_segment;	       /* first of ring_segments; rr wrr dh sh mh */
+	__u32 ring_segment;	       /* first of ring_segments; rr wrr dh sh mh twos */
 	__u32 ring_segments;
-	__u32 ring_length; /* cycle of the cursor, or size of the hash table */
+	__u32 ring_length; /* cycle of the cursor, size of the hash table, or sum of the weights */
 	__u32 tree;	   /* first of tree_nodes, even; lc wlc sed nq lblc lblcr fo ovf */
 	__u32 tree_leaves; /* a power of two; nodes are 2 * leaves, from tree / 2 on in
 				 * tree_leaves; 0: no tree */
@@ -167,13 +173,19 @@ struct service {
 
 /* What scheduling remembers of a service; written by the data path. */
 struct service_state {
-	__u64 cursor;	   /* rr, wrr: position in the ring, modulo its length */
-	__u32 sticky;	   /* lblc: real server that the virtual address sticks to, 0: none */
-	__u32 sticky_used; /* tick of the last use */
-	__u32 light;	   /* real servers with 2 * active < weight */
-	__u32 limit_tick;  /* the second that limit_count counts new connections of */
+	__u64 cursor;		/* rr, wrr: position in the ring, modulo its length */
+	__u32 sticky;		/* lblc: real server that the virtual address sticks to, 0: none;
+			    * lblcr: the first of those it is replicated on */
+	__u32 sticky_used;	/* tick of the last use */
+	__u32 light;		/* real servers with 2 * active < weight */
+	__u32 scheduled;	/* tick at which the service got its scheduler */
+	__u32 replicas_changed; /* lblcr: tick at which one was added or removed */
+	__u32 replicas_round;	/* lblcr: which replicas are valid */
+	__u32 replicas_lock;
+	__u32 restarted;  /* wrr: nothing was found, the next round begins from the list's head */
+	__u32 limit_tick; /* the second that limit_count counts new connections of */
 	__u32 limit_count;
-	__u32 reserved[9];
+	__u32 reserved[4];
 };
 
 /* Ring: positions [previous end, end) walk `length` members from `first`, again and again. */
@@ -181,7 +193,7 @@ struct ring_segment {
 	__u32 end;
 	__u32 first; /* index into ring_members */
 	__u32 length;
-	__u32 reserved;
+	__u32 weight; /* its members have this at least */
 };
 
 /*
@@ -218,12 +230,27 @@ struct real_server {
 	__u32 idle_timeout; /* its service's */
 };
 
+/*
+ * Set in a load's weight by the data path: over its upper threshold, and not
+ * yet under the lower. A weight is 31 bits, as the kernel's.
+ */
+#define LOAD_OVERLOADED 0x80000000U
+
 /* Written by the data path with atomics, weight by user space. */
 struct real_server_load {
 	__u32 active;	  /* established and half-open */
 	__u32 inactive;	  /* all other connections */
 	__u32 persistent; /* templates */
-	__u32 weight;	  /* 0: quiescent */
+	__u32 weight;	  /* 0: quiescent; and LOAD_OVERLOADED */
+};
+
+/* Of a real server, what only a scheduler asks for. */
+struct real_server_history {
+	__u32 last_weight; /* for mh: the last one that was not 0; once taken away: its weight then. By
+			    * user space */
+	__u32 next_replica;   /* lblcr: the next of the service's replicas, 0: the last */
+	__u32 replicas_round; /* it is one if this is that of the service's state */
+	__u32 reserved;
 };
 
 /* Per CPU, plain additions. */
@@ -339,6 +366,9 @@ struct packet_counters {
 #define REUSE_FIN_WAIT 2   /* a bit: a SYN opens a new connection in FIN_WAIT, too */
 #define EXPIRE_QUIESCENT 2 /* weight 0 ends connections as well */
 
+#define LBLC_EXPIRATION \
+	86400 /* seconds, DEFAULT_EXPIRATION of the kernel's ip_vs_lblc.c and ip_vs_lblcr.c */
+
 /* Set by user space, read by the program; survives a new program. Lies in `.data.settings`. */
 struct settings {
 	__u32 layout_version;
@@ -360,6 +390,8 @@ struct settings {
 				   * gone, per CPU; 0: none are sent */
 	__u32 limits;		 /* some service limits new connections */
 	__u32 idle_timeouts;	 /* some service has a timeout of its own */
+	__u32 lblc_expiration;	 /* seconds */
+	__u32 lblcr_expiration;
 };
 
 /* The clock and the sweep; written by the timer only. Lies in `.data.sweep`. */
@@ -383,6 +415,7 @@ enum control_operation {
 	CONTROL_BUILD_TREE = 4,	    /* index, tree, tree_leaves, scheduler: fill the nodes from
 					 * the leaves and the loads */
 	CONTROL_SWEEP = 5,	    /* one whole pass of the sweep now (tests) */
+	CONTROL_FORGET = 6,	    /* index: a real server that no scheduler is to know any more */
 };
 
 struct control_request {
@@ -402,6 +435,7 @@ _Static_assert(sizeof(struct service) == 128, "service");
 _Static_assert(sizeof(struct service_state) == 64, "service_state");
 _Static_assert(sizeof(struct real_server) == 64, "real_server");
 _Static_assert(sizeof(struct real_server_load) == 16, "real_server_load");
+_Static_assert(sizeof(struct real_server_history) == 16, "real_server_history");
 _Static_assert(sizeof(struct tree_siblings) == 32, "tree_siblings");
 _Static_assert(sizeof(struct connection_line) == 128, "connection_line");
 _Static_assert(sizeof(struct connection_extra) == 24, "connection_extra");

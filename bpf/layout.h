@@ -12,6 +12,7 @@
 const volatile union {
 	enum connection_state connection_state;
 	enum scheduler scheduler;
+	enum scheduler_flag scheduler_flag;
 	enum forwarding_method forwarding_method;
 	enum address_family address_family;
 	enum service_slot_kind service_slot_kind;

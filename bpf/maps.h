@@ -13,7 +13,11 @@
 
 #include "director.h"
 
-struct settings settings SEC(".data.settings") = { .layout_version = LAYOUT_VERSION };
+struct settings settings SEC(".data.settings") = {
+	.layout_version = LAYOUT_VERSION,
+	.lblc_expiration = LBLC_EXPIRATION,
+	.lblcr_expiration = LBLC_EXPIRATION,
+};
 struct sweep sweep SEC(".data.sweep") = {};
 
 struct {
@@ -103,6 +107,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct real_server_load);
 } real_server_loads SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_REAL_SERVERS);
+	__type(key, __u32);
+	__type(value, struct real_server_history);
+} real_server_histories SEC(".maps");
 
 /* Set before load. */
 struct {

@@ -9,25 +9,7 @@
 #define PERSISTENCE_H
 
 #include "connection.h"
-#include "schedulers/lblc.h"
-#include "schedulers/ring.h"
-
-static __always_inline __u32 scheduler_choose(const struct service *service, __u32 service_index)
-{
-	struct service_state *state = lookup(service_states, service_index);
-
-	if (!state)
-		return 0;
-	switch (service->scheduler) {
-	case SCHEDULER_RR:
-	case SCHEDULER_WRR:
-		return ring_choose(service, state);
-	case SCHEDULER_LBLC:
-		return lblc_choose(service, service_index, state);
-	default:
-		return tree_choose(service);
-	}
-}
+#include "schedulers/choose.h"
 
 struct choice {
 	__u32 real_server; /* 0: none */
@@ -75,7 +57,7 @@ __noinline int persistent_choose(const struct packet *packet, struct choice *cho
 		/* Its real server takes no more: the template goes, and its connections stay. */
 		close_slot(found.index, found.word);
 	}
-	choice->real_server = scheduler_choose(service, packet->service);
+	choice->real_server = scheduler_choose(packet, service);
 	if (!choice->real_server)
 		return 0;
 	/* FTP's data connections come by it, too. */

@@ -108,7 +108,7 @@ static __always_inline int schedule(struct xdp_md *ctx, const struct packet *pac
 		/* Nor is FTP's data connection balanced by itself. */
 		if (service->port != packet->destination_port)
 			return ACTION(pass(COUNTER(pass_not_service)));
-		choice.real_server = scheduler_choose(service, packet->service);
+		choice.real_server = scheduler_choose(packet, service);
 	}
 	if (!choice.real_server)
 		return refuse(ctx, packet);
@@ -121,7 +121,7 @@ static __always_inline int schedule(struct xdp_md *ctx, const struct packet *pac
 	}
 	opened = connection_open(packet, choice.real_server,
 				 first_state(packet, choice.real_server), choice.template,
-				 service->tree_leaves);
+				 service->tree_leaves || service->flags & SERVICE_THRESHOLDS);
 	if (!opened) {
 		/* No slot to be had: what every later packet of it will get as well. */
 		count(COUNTER(forward_untracked));

@@ -2,37 +2,54 @@
 /*
  * Locality-based least connection, net/netfilter/ipvs/ip_vs_lblc.c. The
  * kernel's table is keyed by destination address; a service of one address
- * has one entry, the sticky real server. It is kept while it is available,
- * has a weight and is not overloaded: more active connections than its weight
- * while another has less than half of its own. An entry that was unused for a
- * day is forgotten.
+ * has one entry, the sticky real server. It is kept while it is available and
+ * has a weight, unless it has more active connections than its weight while
+ * another has less than half of its own. A threshold does not move it. The
+ * kernel looks for entries that were unused for a day every half hour.
  */
 #ifndef LBLC_H
 #define LBLC_H
 
 #include "tree.h"
 
-#define LBLC_EXPIRY (24 * 60 * 60) /* seconds, sysctl lblc_expiration */
+#define LBLC_CHECK_INTERVAL (30 * 60) /* seconds, COUNT_FOR_FULL_EXPIRATION minutes */
+
+/* Whether the last of the kernel's checks has found the entry unused for so long. */
+static __always_inline bool lblc_is_stale(const struct service_state *state, __u32 expiration)
+{
+	__u32 since = sweep.tick - state->scheduled;
+	__u32 check = state->scheduled + since / LBLC_CHECK_INTERVAL * LBLC_CHECK_INTERVAL;
+
+	return (__s32)(check - state->sticky_used - expiration) >= 0;
+}
+
+/* It has more active connections than its weight while another has room. */
+static __always_inline bool lblc_is_crowded(const struct real_server_load *load,
+					    const struct service_state *state)
+{
+	return load->active > load_weight(load) && state->light;
+}
 
 static __always_inline __u32 lblc_choose(const struct service *service, __u32 service_index,
 					 struct service_state *state)
 {
 	__u32 sticky = state->sticky, tick = sweep.tick;
 
-	if (sticky && tick - state->sticky_used < LBLC_EXPIRY) {
+	if (sticky && !lblc_is_stale(state, settings.lblc_expiration)) {
 		struct real_server *real_server = lookup(real_servers, sticky);
 		struct real_server_load *load = lookup(real_server_loads, sticky);
 
+		state->sticky_used = tick;
 		if (real_server && load && real_server->service == service_index &&
-		    real_server->flags & REAL_SERVER_AVAILABLE && load->weight &&
-		    !(load->active > load->weight && state->light)) {
-			state->sticky_used = tick;
+		    real_server->flags & REAL_SERVER_AVAILABLE && load_weight(load) &&
+		    !lblc_is_crowded(load, state))
 			return sticky;
-		}
 	}
 	sticky = tree_choose(service);
-	state->sticky = sticky;
-	state->sticky_used = tick;
+	if (sticky) {
+		state->sticky = sticky;
+		state->sticky_used = tick;
+	}
 	return sticky;
 }
 

@@ -18,7 +18,7 @@
 #ifndef TREE_H
 #define TREE_H
 
-#include "maps.h"
+#include "load.h"
 
 #define COST_NEVER 0xffffffffU /* over weight 1: more than any load gives */
 
@@ -38,7 +38,7 @@ static __always_inline __u64 tree_fraction(__u32 scheduler, const struct real_se
 {
 	__u32 weight = load->weight;
 
-	if (!weight)
+	if ((__s32)weight <= 0)
 		return fraction(COST_NEVER, 1);
 	switch (scheduler) {
 	case SCHEDULER_LC:
@@ -119,7 +119,7 @@ static __always_inline __u32 tree_choose(const struct service *service)
 		return 0;
 	id = root[1].real_server;
 	load = lookup(real_server_loads, id);
-	return load && load->weight ? id : 0;
+	return load && may_be_scheduled(load) ? id : 0;
 }
 
 /* lblc's other server that has room: 2 * active < weight. */

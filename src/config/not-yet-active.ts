@@ -1,5 +1,4 @@
 import type { Config, ConfiguredRealServer, ConfiguredService, Position } from "../model/config.ts";
-import { activeSchedulers } from "../model/service.ts";
 
 /** Something that the file asks for, that is understood, and that is not done. */
 export interface NotYetActive {
@@ -23,14 +22,12 @@ export function notYetActive(config: Config): NotYetActive[] {
 function* ofService(service: ConfiguredService): Generator<NotYetActive> {
   const { position } = service;
   if (service.identity.kind === "mark") yield { position, what: `firewall mark ${service.identity.mark}` };
-  if (!activeSchedulers.includes(service.scheduler)) yield { position, what: `scheduler=${service.scheduler}` };
   if (service.fallback !== undefined && service.fallback.method !== "gate") {
     yield { position, what: `forwarding method ${service.fallback.method}` };
   }
   for (const server of service.realServers) yield* ofRealServer(server);
 }
 
-function* ofRealServer({ position, method, upperThreshold }: ConfiguredRealServer): Generator<NotYetActive> {
+function* ofRealServer({ position, method }: ConfiguredRealServer): Generator<NotYetActive> {
   if (method !== "gate") yield { position, what: `forwarding method ${method}` };
-  if (upperThreshold > 0) yield { position, what: "connection thresholds" };
 }

@@ -24,9 +24,6 @@ export const schedulers = [
 ] as const;
 export type Scheduler = (typeof schedulers)[number];
 
-/** Those that the XDP plane has: rings.ts, and bpf/schedulers. */
-export const activeSchedulers: readonly Scheduler[] = ["rr", "wrr", "lc", "wlc", "lblc", "sed", "nq", "fo", "ovf"];
-
 export const forwardingMethods = ["gate", "masq", "ipip"] as const;
 export type ForwardingMethod = (typeof forwardingMethods)[number];
 

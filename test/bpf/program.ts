@@ -156,7 +156,7 @@ export class Program {
     });
     const members = ids.filter((_, i) => (spec.realServers[i]?.weight ?? 1) > 0).reverse();
     this.maps.ringMembers.write(ring, Uint32Array.from(members));
-    this.maps.ringSegments.write(id - 1, { end: members.length, first: ring, length: members.length });
+    this.maps.ringSegments.write(id - 1, { end: members.length, first: ring, length: members.length, weight: 1 });
     this.maps.treeLeaves.write(tree / 2, tournament);
     const netmask = spec.persistence === undefined ? [0, 0, 0, 0] : words(spec.persistence.netmask);
     this.maps.services.write(id, {

@@ -9,8 +9,11 @@ async function found(text: string): Promise<string[]> {
   return notYetActive(config).map(({ position, what }) => `${position.line}:${position.column} ${what}`);
 }
 
-test("an http service with gate and a common scheduler is active as a whole", async () => {
-  assert.deepEqual(await found("virtual=10.0.0.1:80\n\treal=10.0.0.2 gate\n\tscheduler=lblc\n\tpersistent=9\n"), []);
+test("an http service with gate, any scheduler and thresholds is active as a whole", async () => {
+  assert.deepEqual(
+    await found("virtual=10.0.0.1:80\n\treal=10.0.0.2 gate 1 u:5\n\tscheduler=sh\n\tpersistent=9\n"),
+    [],
+  );
 });
 
 test("each thing without effect is named once for a service, where it stands", async () => {
@@ -19,9 +22,7 @@ test("each thing without effect is named once for a service, where it stands", a
     "\tscheduler=sh\n\tmonitorfile=/tmp/m\n\tfallbackcommand=/f\nvirtual=7\n\tchecktype=external\n\treal=10.0.0.2 ipip\n" +
     "virtual=10.0.0.1:53\n\tops=yes\n";
   assert.deepEqual(await found(text), [
-    "4:1 scheduler=sh",
     "5:7 forwarding method masq",
-    "6:7 connection thresholds",
     "10:1 firewall mark 7",
     "12:7 forwarding method ipip",
   ]);

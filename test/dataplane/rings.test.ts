@@ -5,6 +5,10 @@ import { ringMember, ringSchedulers, spreadLength, spreadTable } from "../../src
 import type { Member, RingOrigin, RingScheduler } from "../../src/dataplane/xdp/rings.ts";
 import { kernelSchedulers } from "./kernel-schedulers.ts";
 
+function member(id: number, weight: number): Member {
+  return { id, weight, lastWeight: weight, address: "192.0.2.1", port: 80, family: "ipv4" };
+}
+
 /** A service as the data path and its writer hold it between them. */
 class RingService {
   readonly #scheduler: RingScheduler;
@@ -23,22 +27,22 @@ class RingService {
 
   /** Changes of one batch, then the ring is made anew. */
   batch(steps: readonly ((service: { add(id: number, weight: number): void } & Editing) => void)[]): void {
-    let origin = this.#scheduler.recall(this.#members, this.#cursor, this.#ringCursor, this.#origin);
+    let origin = this.#scheduler.recall(this.#members, this.#cursor, this.#ringCursor, this.#origin, false);
     const changed = () => (origin = this.#scheduler.changed(origin, this.#members));
     for (const step of steps) {
       step({
         add: (id, weight) => {
-          this.#members = [{ id, weight }, ...this.#members];
+          this.#members = [member(id, weight), ...this.#members];
           changed();
         },
         remove: (id) => {
           const before = this.#members;
           origin = this.#scheduler.removed(origin, id, () => before);
-          this.#members = before.filter((member) => member.id !== id);
+          this.#members = before.filter((each) => each.id !== id);
           changed();
         },
         edit: (id, weight) => {
-          this.#members = this.#members.map((member) => (member.id === id ? { id, weight } : member));
+          this.#members = this.#members.map((each) => (each.id === id ? { ...each, weight } : each));
           changed();
         },
       });
@@ -116,7 +120,7 @@ for (const name of ["rr", "wrr"] as const) {
 }
 
 test("a wrr ring costs no more memory than its distinct weights ask for", () => {
-  const members = Array.from({ length: 100 }, (_, id) => ({ id: id + 1, weight: id % 2 === 0 ? 65535 : 1 }));
+  const members = Array.from({ length: 100 }, (_, id) => member(id + 1, id % 2 === 0 ? 65535 : 1));
   const ring = ringSchedulers.wrr?.ring(members);
   assert.equal(ring?.members.length, 150);
   assert.equal(ring?.segments.length, 2);

@@ -454,7 +454,6 @@ test("what the plane cannot do it refuses, change by change", options, async () 
   const mark: ServiceIdentity = { kind: "mark", mark: 7, family: "ipv4" };
   const results = await folder.plane.apply([
     addService(service("rr")),
-    addService(service("mh", { ...web, kind: "address", port: 81 } as ServiceIdentity)),
     addService(service("rr", mark)),
     add(real("10.1.0.1"), { ...web, port: 82 } as ServiceIdentity),
     edit(real("10.1.0.1")),
@@ -465,7 +464,6 @@ test("what the plane cannot do it refuses, change by change", options, async () 
     results.map(({ error }) => error?.message ?? ""),
     [
       "",
-      "scheduler mh is not yet active in XDP",
       "XDP does not see firewall marks",
       "there is no service tcp:10.10.10.53:82",
       "tcp:10.10.10.53:80 has no real server 10.1.0.1:80",

@@ -1,12 +1,10 @@
 /** What the XDP plane can do. */
 import type { ConfiguredService } from "../../model/config.ts";
-import { activeSchedulers } from "../../model/service.ts";
 
 /** In words for the operator; undefined if the plane can serve it. `isLocal`: an address of this machine. */
 export function refusalOf(service: ConfiguredService, isLocal: (address: string) => boolean): string | undefined {
-  const { identity, scheduler, persistence, fallback } = service;
+  const { identity, persistence, fallback } = service;
   if (identity.kind === "mark") return "firewall marks are set after XDP has seen the packet";
-  if (!activeSchedulers.includes(scheduler)) return `scheduler ${scheduler} is not yet active in XDP`;
   if (identity.port === 0 && persistence === undefined) return "a service for all ports needs persistence";
   for (const { address, port, method } of [...service.realServers, ...(fallback === undefined ? [] : [fallback])]) {
     const samePort = port === identity.port || identity.port === 0;

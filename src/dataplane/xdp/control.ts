@@ -41,23 +41,30 @@ export class Control {
     this.#run("CONTROL_BUILD_TREE", service, noSlot, tree);
   }
 
+  /** A real server's id is free for another one. False if packets were about to change what is known of it: later. */
+  forget(realServer: number): boolean {
+    return this.#run("CONTROL_FORGET", realServer, noSlot, noTree, "EBUSY");
+  }
+
   /** One whole pass over the connection table. */
   sweep(): void {
     this.#run("CONTROL_SWEEP", 0, noSlot);
   }
 
+  /** Whether it did it; false: it answered with what was expected. */
   #run(
     operation: keyof typeof controlOperation,
     index: number,
     slot: ServiceSlot,
     tree: Tree = noTree,
     expected?: string,
-  ): void {
+  ): boolean {
     const request = controlRequest.encode({ operation: controlOperation[operation], index, slot, ...tree, result: 0 });
     const { data } = this.#native.programTestRun(this.#program, request, 1, 0);
     const { result } = controlRequest.decode(data);
-    if (result === 0) return;
+    if (result === 0) return true;
     const code = getSystemErrorName(result);
     if (code !== expected) throw new Error(`the director's control program answered ${operation} with ${code}`);
+    return false;
   }
 }

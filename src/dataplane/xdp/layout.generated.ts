@@ -25,6 +25,7 @@ export const MAX_SERVICES = 4096;
 export const MAX_REAL_SERVERS = 65536;
 export const SLOTS_PER_LINE = 8;
 export const TREE_LEVELS = 17;
+export const LOAD_OVERLOADED = 0x80000000;
 export const SLOT_TICK_BITS = 12;
 export const SLOT_STATE_SHIFT = 12;
 export const SLOT_REAL_SERVER_SHIFT = 17;
@@ -120,9 +121,17 @@ export const serviceSlotKind = {
 } as const;
 export type ServiceSlotKind = (typeof serviceSlotKind)[keyof typeof serviceSlotKind];
 
+/** `enum scheduler_flag`. */
+export const schedulerFlag = {
+  SCHEDULER_FALLBACK: 1,
+  SCHEDULER_PORT: 2,
+} as const;
+export type SchedulerFlag = (typeof schedulerFlag)[keyof typeof schedulerFlag];
+
 /** `enum service_flag`. */
 export const serviceFlag = {
   SERVICE_ONE_PACKET: 1,
+  SERVICE_THRESHOLDS: 2,
 } as const;
 export type ServiceFlag = (typeof serviceFlag)[keyof typeof serviceFlag];
 
@@ -131,7 +140,6 @@ export const realServerFlag = {
   REAL_SERVER_AVAILABLE: 1,
   REAL_SERVER_LOCAL: 2,
   REAL_SERVER_RESOLVED: 4,
-  REAL_SERVER_OVERLOADED: 8,
 } as const;
 export type RealServerFlag = (typeof realServerFlag)[keyof typeof realServerFlag];
 
@@ -375,6 +383,11 @@ export interface ServiceState {
   readonly sticky: number;
   readonly sticky_used: number;
   readonly light: number;
+  readonly scheduled: number;
+  readonly replicas_changed: number;
+  readonly replicas_round: number;
+  readonly replicas_lock: number;
+  readonly restarted: number;
   readonly limit_tick: number;
   readonly limit_count: number;
 }
@@ -386,9 +399,14 @@ export const serviceState = {
     sticky: { offset: 8, size: 4 },
     sticky_used: { offset: 12, size: 4 },
     light: { offset: 16, size: 4 },
-    limit_tick: { offset: 20, size: 4 },
-    limit_count: { offset: 24, size: 4 },
-    reserved: { offset: 28, size: 36 },
+    scheduled: { offset: 20, size: 4 },
+    replicas_changed: { offset: 24, size: 4 },
+    replicas_round: { offset: 28, size: 4 },
+    replicas_lock: { offset: 32, size: 4 },
+    restarted: { offset: 36, size: 4 },
+    limit_tick: { offset: 40, size: 4 },
+    limit_count: { offset: 44, size: 4 },
+    reserved: { offset: 48, size: 16 },
   },
   read(view: DataView, at: number): ServiceState {
     return {
@@ -396,8 +414,13 @@ export const serviceState = {
       sticky: view.getUint32(at + 8, true),
       sticky_used: view.getUint32(at + 12, true),
       light: view.getUint32(at + 16, true),
-      limit_tick: view.getUint32(at + 20, true),
-      limit_count: view.getUint32(at + 24, true),
+      scheduled: view.getUint32(at + 20, true),
+      replicas_changed: view.getUint32(at + 24, true),
+      replicas_round: view.getUint32(at + 28, true),
+      replicas_lock: view.getUint32(at + 32, true),
+      restarted: view.getUint32(at + 36, true),
+      limit_tick: view.getUint32(at + 40, true),
+      limit_count: view.getUint32(at + 44, true),
     };
   },
   write(view: DataView, at: number, value: ServiceState): void {
@@ -405,9 +428,14 @@ export const serviceState = {
     view.setUint32(at + 8, value.sticky, true);
     view.setUint32(at + 12, value.sticky_used, true);
     view.setUint32(at + 16, value.light, true);
-    view.setUint32(at + 20, value.limit_tick, true);
-    view.setUint32(at + 24, value.limit_count, true);
-    clear(view, at + 28, 36);
+    view.setUint32(at + 20, value.scheduled, true);
+    view.setUint32(at + 24, value.replicas_changed, true);
+    view.setUint32(at + 28, value.replicas_round, true);
+    view.setUint32(at + 32, value.replicas_lock, true);
+    view.setUint32(at + 36, value.restarted, true);
+    view.setUint32(at + 40, value.limit_tick, true);
+    view.setUint32(at + 44, value.limit_count, true);
+    clear(view, at + 48, 16);
   },
   decode(bytes: Uint8Array, at = 0): ServiceState {
     return serviceState.read(viewOf(bytes), at);
@@ -424,6 +452,7 @@ export interface RingSegment {
   readonly end: number;
   readonly first: number;
   readonly length: number;
+  readonly weight: number;
 }
 
 export const ringSegment = {
@@ -432,20 +461,21 @@ export const ringSegment = {
     end: { offset: 0, size: 4 },
     first: { offset: 4, size: 4 },
     length: { offset: 8, size: 4 },
-    reserved: { offset: 12, size: 4 },
+    weight: { offset: 12, size: 4 },
   },
   read(view: DataView, at: number): RingSegment {
     return {
       end: view.getUint32(at, true),
       first: view.getUint32(at + 4, true),
       length: view.getUint32(at + 8, true),
+      weight: view.getUint32(at + 12, true),
     };
   },
   write(view: DataView, at: number, value: RingSegment): void {
     view.setUint32(at, value.end, true);
     view.setUint32(at + 4, value.first, true);
     view.setUint32(at + 8, value.length, true);
-    clear(view, at + 12, 4);
+    view.setUint32(at + 12, value.weight, true);
   },
   decode(bytes: Uint8Array, at = 0): RingSegment {
     return ringSegment.read(viewOf(bytes), at);
@@ -657,6 +687,44 @@ export const realServerLoad = {
     return bytes;
   },
 } as const satisfies Codec<RealServerLoad>;
+
+/** `struct real_server_history`, 16 bytes. */
+export interface RealServerHistory {
+  readonly last_weight: number;
+  readonly next_replica: number;
+  readonly replicas_round: number;
+}
+
+export const realServerHistory = {
+  size: 16,
+  fields: {
+    last_weight: { offset: 0, size: 4 },
+    next_replica: { offset: 4, size: 4 },
+    replicas_round: { offset: 8, size: 4 },
+    reserved: { offset: 12, size: 4 },
+  },
+  read(view: DataView, at: number): RealServerHistory {
+    return {
+      last_weight: view.getUint32(at, true),
+      next_replica: view.getUint32(at + 4, true),
+      replicas_round: view.getUint32(at + 8, true),
+    };
+  },
+  write(view: DataView, at: number, value: RealServerHistory): void {
+    view.setUint32(at, value.last_weight, true);
+    view.setUint32(at + 4, value.next_replica, true);
+    view.setUint32(at + 8, value.replicas_round, true);
+    clear(view, at + 12, 4);
+  },
+  decode(bytes: Uint8Array, at = 0): RealServerHistory {
+    return realServerHistory.read(viewOf(bytes), at);
+  },
+  encode(value: RealServerHistory): Uint8Array {
+    const bytes = new Uint8Array(16);
+    realServerHistory.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<RealServerHistory>;
 
 /** `struct real_server_counters`, 32 bytes. */
 export interface RealServerCounters {
@@ -1131,7 +1199,7 @@ export const packetCounters = {
   },
 } as const satisfies Codec<PacketCounters>;
 
-/** `struct settings`, 224 bytes. */
+/** `struct settings`, 232 bytes. */
 export interface Settings {
   readonly layout_version: number;
   readonly line_mask: number;
@@ -1150,10 +1218,12 @@ export interface Settings {
   readonly resets_per_second: number;
   readonly limits: number;
   readonly idle_timeouts: number;
+  readonly lblc_expiration: number;
+  readonly lblcr_expiration: number;
 }
 
 export const settings = {
-  size: 224,
+  size: 232,
   fields: {
     layout_version: { offset: 0, size: 4 },
     line_mask: { offset: 4, size: 4 },
@@ -1172,6 +1242,8 @@ export const settings = {
     resets_per_second: { offset: 212, size: 4 },
     limits: { offset: 216, size: 4 },
     idle_timeouts: { offset: 220, size: 4 },
+    lblc_expiration: { offset: 224, size: 4 },
+    lblcr_expiration: { offset: 228, size: 4 },
   },
   read(view: DataView, at: number): Settings {
     return {
@@ -1197,6 +1269,8 @@ export const settings = {
       resets_per_second: view.getUint32(at + 212, true),
       limits: view.getUint32(at + 216, true),
       idle_timeouts: view.getUint32(at + 220, true),
+      lblc_expiration: view.getUint32(at + 224, true),
+      lblcr_expiration: view.getUint32(at + 228, true),
     };
   },
   write(view: DataView, at: number, value: Settings): void {
@@ -1223,12 +1297,14 @@ export const settings = {
     view.setUint32(at + 212, value.resets_per_second, true);
     view.setUint32(at + 216, value.limits, true);
     view.setUint32(at + 220, value.idle_timeouts, true);
+    view.setUint32(at + 224, value.lblc_expiration, true);
+    view.setUint32(at + 228, value.lblcr_expiration, true);
   },
   decode(bytes: Uint8Array, at = 0): Settings {
     return settings.read(viewOf(bytes), at);
   },
   encode(value: Settings): Uint8Array {
-    const bytes = new Uint8Array(224);
+    const bytes = new Uint8Array(232);
     settings.write(viewOf(bytes), 0, value);
     return bytes;
   },
@@ -1307,6 +1383,7 @@ export const controlOperation = {
   CONTROL_DELETE_SERVICE: 3,
   CONTROL_BUILD_TREE: 4,
   CONTROL_SWEEP: 5,
+  CONTROL_FORGET: 6,
 } as const;
 export type ControlOperation = (typeof controlOperation)[keyof typeof controlOperation];
 
@@ -1375,6 +1452,7 @@ export const layout = {
   tree_siblings: treeSiblings,
   real_server: realServer,
   real_server_load: realServerLoad,
+  real_server_history: realServerHistory,
   real_server_counters: realServerCounters,
   connection_detail: connectionDetail,
   connection_line: connectionLine,

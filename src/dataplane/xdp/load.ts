@@ -21,6 +21,7 @@ export const pinnedMaps = {
   services: "services",
   service_states: "service_states",
   real_server_loads: "real_server_loads",
+  real_server_histories: "real_server_histories",
   ring_segments: "ring_segments",
   ring_members: "ring_members",
   tree_leaves: "tree_leaves",

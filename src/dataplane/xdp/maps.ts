@@ -9,6 +9,7 @@ import type {
   PacketCounters,
   RealServer,
   RealServerCounters,
+  RealServerHistory,
   RealServerLoad,
   RingSegment,
   Service,
@@ -187,6 +188,7 @@ export interface DirectorMaps {
   readonly serviceStates: MappedArray<ServiceState>;
   readonly realServers: MappedArray<RealServer>;
   readonly loads: MappedArray<RealServerLoad>;
+  readonly histories: MappedArray<RealServerHistory>;
   readonly counters: PerCpuArray<RealServerCounters>;
   readonly packetCounters: PerCpuArray<PacketCounters>;
   readonly ringSegments: ArrayMap<RingSegment>;
@@ -217,6 +219,7 @@ export function openMaps(native: Native, bpffs: string, writable: boolean): Dire
       serviceStates: new MappedArray(native, open("service_states"), layout.serviceState, writable),
       realServers: new MappedArray(native, open("real_servers"), layout.realServer, writable),
       loads: new MappedArray(native, open("real_server_loads"), layout.realServerLoad, writable),
+      histories: new MappedArray(native, open("real_server_histories"), layout.realServerHistory, writable),
       counters: new PerCpuArray(native, open("real_server_counters"), layout.realServerCounters),
       packetCounters: new PerCpuArray(native, open("packet_counters"), layout.packetCounters),
       ringSegments: new ArrayMap(native, open("ring_segments"), layout.ringSegment),

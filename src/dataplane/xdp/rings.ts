@@ -1,15 +1,23 @@
 /**
- * Schedulers that are an index into a ring: rr, wrr, and the consistent hash for packets that find no free slot.
- * The data path takes position = cursor++ modulo the ring's length; here it is told what lies at each position, so
- * that the sequence is the kernel's (net/netfilter/ipvs/ip_vs_rr.c and ip_vs_wrr.c), also across changes.
+ * Schedulers that are an index into a ring: rr, wrr, those with tables (hash-tables.ts), and the consistent hash for
+ * packets that find no free slot. Of rr and wrr the data path takes position = cursor++ modulo the ring's length; here it
+ * is told what lies at each position, so that the sequence is the kernel's (net/netfilter/ipvs/ip_vs_rr.c and
+ * ip_vs_wrr.c), also across changes.
  */
 
-import type { Scheduler } from "../../model/service.ts";
+import type { Family, Scheduler } from "../../model/service.ts";
+import { tableSchedulers } from "./hash-tables.ts";
 
 /** A real server as a scheduler sees it. Lists of them are in the kernel's order: the newest first. */
 export interface Member {
   readonly id: number;
   readonly weight: number;
+  /** The last one that was not 0, or the one it was added with. */
+  readonly lastWeight: number;
+  readonly address: string;
+  readonly port: number;
+  /** Of its service. */
+  readonly family: Family;
 }
 
 /** `first` counts from the start of `members`; `end` is the position behind the segment's last. */
@@ -17,6 +25,8 @@ export interface Segment {
   readonly end: number;
   readonly first: number;
   readonly length: number;
+  /** Every member has this weight at least. */
+  readonly weight: number;
 }
 
 export interface Ring {
@@ -50,9 +60,15 @@ export interface RingScheduler {
   started(members: Iterable<Member>): RingOrigin;
   /**
    * What has become of `origin` by the packets since the ring of these members was made, when the cursor stood at
-   * `ringCursor`.
+   * `ringCursor`. `restarted`: at the last packet all were overloaded, and the data path began anew.
    */
-  recall(members: readonly Member[], cursor: bigint, ringCursor: bigint, origin: RingOrigin): RingOrigin;
+  recall(
+    members: readonly Member[],
+    cursor: bigint,
+    ringCursor: bigint,
+    origin: RingOrigin,
+    restarted: boolean,
+  ): RingOrigin;
   /** A real server leaves; `membersBefore` still has it. {@link changed} follows. */
   removed(origin: RingOrigin, removed: number, membersBefore: () => readonly Member[]): RingOrigin;
   /** After every addition, removal or edit of a real server. */
@@ -66,7 +82,7 @@ export interface RingScheduler {
 function roundRobinRing(members: readonly Member[]): Ring {
   const ids = members.filter((member) => member.weight > 0).map((member) => member.id);
   if (ids.length === 0) return { members: [], segments: [], length: 0 };
-  return { members: ids, segments: [{ end: ids.length, first: 0, length: ids.length }], length: ids.length };
+  return { members: ids, segments: [{ end: ids.length, first: 0, length: ids.length, weight: 1 }], length: ids.length };
 }
 
 /** The real server that was served last: by the ring since it was made, else by what was before it. */
@@ -135,7 +151,7 @@ function weightedRoundRobinRing(members: readonly Member[]): Ring {
     for (const member of members) if (member.weight >= weight) ids.push(member.id);
     const length = ids.length - first;
     end += ((weight - (weights[index + 1] ?? 0)) / step) * length;
-    segments.push({ end, first, length });
+    segments.push({ end, first, length, weight });
   }
   return { members: ids, segments, length: end };
 }
@@ -146,7 +162,9 @@ function weightedRoundRobinOrigin(
   cursor: bigint,
   ringCursor: bigint,
   origin: RingOrigin,
+  restarted: boolean,
 ): RingOrigin {
+  if (restarted) return weightSteps(members).highest;
   if (cursor === ringCursor) return origin;
   const ring = weightedRoundRobinRing(members);
   if (ring.length === 0) return origin;
@@ -191,7 +209,9 @@ function distinctWeights(members: readonly Member[]): number[] {
   return [...new Set(members.map((member) => member.weight))].filter((weight) => weight > 0).sort((a, b) => b - a);
 }
 
+/** The others look at the loads, by trees. */
 export const ringSchedulers: Readonly<Partial<Record<Scheduler, RingScheduler>>> = {
+  ...tableSchedulers,
   rr: {
     ring: roundRobinRing,
     started: () => 0,

@@ -5,8 +5,8 @@
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { Change } from "../../model/change.ts";
-import { activeSchedulers, printIdentity, realServerKey } from "../../model/service.ts";
-import type { RealServer, Scheduler, ServiceIdentity, VirtualService } from "../../model/service.ts";
+import { familyOf, printIdentity, realServerKey } from "../../model/service.ts";
+import type { Family, RealServer, Scheduler, ServiceIdentity, VirtualService } from "../../model/service.ts";
 import type { ApplyResult } from "../data-plane.ts";
 import {
   addressWords,
@@ -27,15 +27,16 @@ import type { Resolution } from "./network.ts";
 import { ringSchedulers, spreadTable } from "./rings.ts";
 import type { Member, Ring, RingOrigin, RingScheduler } from "./rings.ts";
 import { readCounters } from "./statistics.ts";
-import { readServices, readSlots, toVirtualService } from "./stored.ts";
+import { readServices, readSlots, toVirtualService, weightIn } from "./stored.ts";
 import type { StoredRealServer } from "./stored.ts";
 import { leafOf, leavesFor, nodesOf } from "./trees.ts";
 
-const { REAL_SERVER_AVAILABLE, REAL_SERVER_LOCAL, REAL_SERVER_OVERLOADED, REAL_SERVER_RESOLVED } =
-  layout.realServerFlag;
+const { REAL_SERVER_AVAILABLE, REAL_SERVER_LOCAL, REAL_SERVER_RESOLVED } = layout.realServerFlag;
 
 /** A real server that was taken away keeps its id this long at least: a packet may be on its way to it; milliseconds. */
 const lingerMs = 2000;
+/** And so long while lblc or lblcr hold it: it comes back to its place. The kernel's trash keeps it without end. */
+const heldMs = 24 * 60 * 60 * 1000;
 /** Services written before the event loop has its turn. */
 const servicesPerTurn = 50;
 
@@ -45,15 +46,30 @@ const weightWord = layout.realServerLoad.fields.weight.offset / 4;
 /** The 64-bit words of a struct service_state. */
 const stateWords = layout.serviceState.size / 8;
 const stickyWord = layout.serviceState.fields.sticky.offset / 4;
+const scheduledWord = layout.serviceState.fields.scheduled.offset / 4;
+const roundWord = layout.serviceState.fields.replicas_round.offset / 4;
+const restartedWord = layout.serviceState.fields.restarted.offset / 4;
+/** The words of a struct real_server_history. */
+const historyWords = layout.realServerHistory.size / 4;
+const lastWeightWord = layout.realServerHistory.fields.last_weight.offset / 4;
+const replicaRoundWord = layout.realServerHistory.fields.replicas_round.offset / 4;
 
-/** A real server of one service. `record` is what lies in the map, but for the flag that the data path sets. */
+/** A real server of one service. */
 interface Real {
   readonly id: number;
   readonly key: string;
   readonly address: string;
+  readonly port: number;
+  /** Of its service. */
+  readonly family: Family;
+  /** What lies in the map. */
   record: layout.RealServer;
   /** Wanted; the map follows when the service is written. */
   weight: number;
+  /** The last weight that was not 0; once taken away, the weight it had then. */
+  lastWeight: number;
+  /** Its thresholds allow more than before: it is not overloaded until the next connection. */
+  relieved: boolean;
   /** When it was taken away, milliseconds of the monotonic clock. */
   removedAt: number;
 }
@@ -126,6 +142,7 @@ export class ServiceTable {
   readonly #loads: Uint32Array;
   readonly #cursors: BigUint64Array;
   readonly #states: Uint32Array;
+  readonly #histories: Uint32Array;
 
   /** Takes over what lies in the maps. What a daemon that died left half done is finished by {@link repair}. */
   constructor(deps: ServiceTableDeps) {
@@ -134,6 +151,7 @@ export class ServiceTable {
     this.#loads = new Uint32Array(maps.loads.memory);
     this.#cursors = new BigUint64Array(maps.serviceStates.memory);
     this.#states = new Uint32Array(maps.serviceStates.memory);
+    this.#histories = new Uint32Array(maps.histories.memory);
     const usedIds: number[] = [];
     for (const stored of readServices(maps)) {
       const service: Service = {
@@ -151,8 +169,8 @@ export class ServiceTable {
         spreadOf: "",
         dirty: !stored.slotted,
       };
-      for (const found of stored.members) this.#adopt(found, service.members);
-      for (const found of stored.lingering) this.#adopt(found, service.lingering);
+      for (const found of stored.members) this.#adopt(service, found, service.members);
+      for (const found of stored.lingering) this.#adopt(service, found, service.lingering);
       usedIds.push(...[...stored.members, ...stored.lingering].map(({ id }) => id));
       this.#services.set(service.key, service);
     }
@@ -179,14 +197,18 @@ export class ServiceTable {
     };
   }
 
-  #adopt({ id, record, realServer }: StoredRealServer, into: Map<string, Real>): void {
+  #adopt(service: Service, { id, record, realServer }: StoredRealServer, into: Map<string, Real>): void {
     const key = realServerKey(realServer);
     into.set(key, {
       id,
       key,
       address: realServer.address,
-      record: { ...record, flags: record.flags & ~REAL_SERVER_OVERLOADED },
+      port: realServer.port,
+      family: familyOf(service.identity.address),
+      record,
       weight: realServer.weight,
+      lastWeight: this.#histories[id * historyWords + lastWeightWord] ?? 0,
+      relieved: false,
       removedAt: performance.now(),
     });
   }
@@ -228,7 +250,12 @@ export class ServiceTable {
         segments.length === ring.segments.length &&
         ring.segments.every((segment, index) => {
           const found = segments[index];
-          return found !== undefined && found.end === segment.end && found.first === segment.first + first;
+          return (
+            found !== undefined &&
+            found.end === segment.end &&
+            found.first === segment.first + first &&
+            found.weight === segment.weight
+          );
         })
       );
     }
@@ -304,9 +331,6 @@ export class ServiceTable {
     const { identity } = wanted;
     const key = printIdentity(identity);
     if (identity.kind !== "address") throw new Error("XDP does not see firewall marks");
-    if (!activeSchedulers.includes(wanted.scheduler)) {
-      throw new Error(`scheduler ${wanted.scheduler} is not yet active in XDP`);
-    }
     let service = this.#services.get(key);
     if (service === undefined || service.removed) {
       if (!add) throw new Error(`there is no service ${key}`);
@@ -365,6 +389,7 @@ export class ServiceTable {
     let real = service.members.get(key);
     if (real === undefined && !add) throw new Error(`${service.key} has no real server ${key}`);
     this.#touch(service);
+    const added = real === undefined;
     if (real === undefined) {
       real = service.lingering.get(key) ?? this.#newRealServer(service, wanted, key);
       real.record = { ...real.record, leaf: service.nextOrder++ };
@@ -372,6 +397,9 @@ export class ServiceTable {
       service.members.set(key, real);
     }
     real.weight = wanted.weight;
+    if (added || wanted.weight !== 0) real.lastWeight = wanted.weight;
+    const { upper_threshold: upper } = real.record;
+    if (wanted.upperThreshold === 0 || wanted.upperThreshold > upper) real.relieved = true;
     real.record = {
       ...real.record,
       method: methodNumbers[wanted.method],
@@ -387,6 +415,7 @@ export class ServiceTable {
       throw new Error(`no more than ${layout.MAX_REAL_SERVERS - 1} real servers fit into the tables`);
     }
     this.#loads.fill(0, id * loadWords, (id + 1) * loadWords);
+    this.#histories.fill(0, id * historyWords, (id + 1) * historyWords);
     this.#deps.maps.counters.clear(id);
     const record: layout.RealServer = {
       ...layout.realServer.decode(new Uint8Array(layout.realServer.size)),
@@ -395,7 +424,8 @@ export class ServiceTable {
       port,
       family: familyNumbers[address.includes(":") ? "ipv6" : "ipv4"],
     };
-    return { id, key, address, record, weight: 0, removedAt: 0 };
+    const family = familyOf(service.identity.address);
+    return { id, key, address, port, family, record, weight: 0, lastWeight: 0, relieved: true, removedAt: 0 };
   }
 
   #removeRealServer(service: Service, real: Real): void {
@@ -404,6 +434,7 @@ export class ServiceTable {
     service.origin = scheduler?.removed(service.origin ?? 0, real.id, () => newestFirst(service)) ?? 0;
     service.members.delete(real.key);
     service.lingering.set(real.key, real);
+    real.lastWeight = real.weight;
     real.weight = 0;
     real.removedAt = performance.now();
     this.#membersChanged(service);
@@ -419,7 +450,8 @@ export class ServiceTable {
     if (service.origin !== undefined) return;
     const { ring_cursor: ringCursor, ring_origin: origin } = service.record;
     const cursor = this.#cursors[service.id * stateWords] ?? 0n;
-    service.origin = ringScheduler(service)?.recall(newestFirst(service), cursor, ringCursor, origin) ?? 0;
+    const restarted = this.#states[service.id * 2 * stateWords + restartedWord] === 1;
+    service.origin = ringScheduler(service)?.recall(newestFirst(service), cursor, ringCursor, origin, restarted) ?? 0;
   }
 
   // --- writing it
@@ -452,9 +484,8 @@ export class ServiceTable {
     const silenced: Real[] = [];
     for (const real of service.members.values()) {
       this.#writeRealServer(service, real);
-      const index = real.id * loadWords + weightWord;
-      if (real.weight > 0) this.#loads[index] = real.weight;
-      else if (this.#loads[index] !== 0) silenced.push(real);
+      if (real.weight > 0) this.#writeWeight(real);
+      else if (this.#weightOf(real) !== 0) silenced.push(real);
     }
     const departed = [...service.lingering.values()].filter(isAvailable);
 
@@ -465,12 +496,14 @@ export class ServiceTable {
       ...(ring === undefined ? noRing : this.#writeRing(service, ring)),
       ...(tree === undefined ? noTree : this.#writeTree(service, tree)),
     };
+    const begins = !service.slotted || service.record.scheduler !== fields.scheduler;
     this.#writeRecord(service, { ...service.record, ...fields });
+    if (begins) this.#beginScheduling(service);
     // Without a real server there is no leaf to build from.
     const grown = tree !== undefined && service.record.tree_leaves > 0;
     if (grown) control.buildTree(service.id, service.record);
 
-    for (const real of silenced) this.#loads[real.id * loadWords + weightWord] = 0;
+    for (const real of silenced) this.#writeWeight(real);
     for (const real of departed) this.#writeDeparture(real);
     if (grown && silenced.length + departed.length > 0) control.buildTree(service.id, service.record);
     if (!service.slotted) {
@@ -498,8 +531,31 @@ export class ServiceTable {
     this.#releaseUnused(old, this.#regionsOf(service.record));
   }
 
+  /** A scheduler that begins knows nothing of what the one before it has remembered. */
+  #beginScheduling(service: Service): void {
+    const state = service.id * 2 * stateWords;
+    this.#states[state + scheduledWord] = this.#deps.maps.sweep.read(0).tick;
+    Atomics.add(this.#states, state + roundWord, 1);
+    Atomics.store(this.#states, state + stickyWord, 0);
+  }
+
+  #weightOf({ id }: Real): number {
+    return weightIn(this.#loads[id * loadWords + weightWord] ?? 0);
+  }
+
+  /** The data path keeps a flag beside the weight. */
+  #writeWeight({ id, weight }: Real): void {
+    const index = id * loadWords + weightWord;
+    for (;;) {
+      const before = Atomics.load(this.#loads, index);
+      const overloaded = before - weightIn(before);
+      if (Atomics.compareExchange(this.#loads, index, before, overloaded + weight) === before) return;
+    }
+  }
+
   #writeDeparture(real: Real): void {
-    this.#loads[real.id * loadWords + weightWord] = 0;
+    this.#histories[real.id * historyWords + lastWeightWord] = real.lastWeight;
+    this.#writeWeight(real);
     this.#writeRealServerRecord(real, { ...real.record, flags: real.record.flags & ~REAL_SERVER_AVAILABLE });
   }
 
@@ -512,12 +568,14 @@ export class ServiceTable {
     };
     const resolved = isAvailable(real) ? record : withNextHop(record, this.#deps.resolve(real.address));
     this.#writeRealServerRecord(real, resolved);
+    this.#histories[real.id * historyWords + lastWeightWord] = real.lastWeight;
+    // __ip_vs_update_dest() of net/netfilter/ipvs/ip_vs_ctl.c.
+    if (real.relieved) Atomics.and(this.#loads, real.id * loadWords + weightWord, ~layout.LOAD_OVERLOADED);
+    real.relieved = false;
   }
 
   #writeRealServerRecord(real: Real, record: layout.RealServer): void {
-    const { maps } = this.#deps;
-    const overloaded = maps.realServers.read(real.id).flags & REAL_SERVER_OVERLOADED;
-    maps.realServers.write(real.id, { ...record, flags: record.flags | overloaded });
+    this.#deps.maps.realServers.write(real.id, record);
     real.record = record;
   }
 
@@ -558,11 +616,12 @@ export class ServiceTable {
     maps.ringMembers.write(members.offset, Uint32Array.from(ring.members));
     maps.ringSegments.writeRange(
       segments.offset,
-      ring.segments.map(({ end, first, length }) => ({ end, first: first + members.offset, length })),
+      ring.segments.map((segment) => ({ ...segment, first: segment.first + members.offset })),
     );
     const origin = service.origin ?? 0;
     const position = ringScheduler(service)?.cursor(newestFirst(service), origin) ?? 0;
     Atomics.store(this.#cursors, service.id * stateWords, BigInt(position));
+    this.#states[service.id * 2 * stateWords + restartedWord] = 0;
     return {
       ring_segment: segments.offset,
       ring_segments: segments.length,
@@ -636,7 +695,10 @@ export class ServiceTable {
     for (const service of [...this.#services.values()]) {
       if (service.dirty) continue;
       const gone = [...service.lingering.values()].filter(
-        (real) => now - real.removedAt >= lingerMs && this.#connectionsOf(real) === 0,
+        (real) =>
+          now - real.removedAt >= (this.#isHeld(service, real) ? heldMs : lingerMs) &&
+          this.#connectionsOf(real) === 0 &&
+          this.#deps.control.forget(real.id),
       );
       if (gone.length > 0) this.#retire(service, gone);
       if (service.removed && service.lingering.size === 0) {
@@ -645,6 +707,15 @@ export class ServiceTable {
         this.#serviceIds.release(service.id);
       }
     }
+  }
+
+  /** Whether lblc or lblcr would take it again if it came back. */
+  #isHeld(service: Service, { id }: Real): boolean {
+    const state = service.id * 2 * stateWords;
+    const round = this.#states[state + roundWord];
+    if (service.removed) return false;
+    if (service.wanted.scheduler === "lblc") return this.#states[state + stickyWord] === id;
+    return service.wanted.scheduler === "lblcr" && this.#histories[id * historyWords + replicaRoundWord] === round;
   }
 
   #retire(service: Service, gone: readonly Real[]): void {
@@ -835,8 +906,9 @@ function slotOf({ id, identity, record }: Service): layout.ServiceSlot {
   };
 }
 
-function attributesOf({ identity, wanted }: Service) {
-  const family = identity.address.includes(":") ? "ipv6" : "ipv4";
+function attributesOf({ identity, wanted, members }: Service) {
+  const family = familyOf(identity.address);
+  const hasThresholds = [...members.values()].some(({ record }) => record.upper_threshold > 0);
   const { persistence, limits, idleTimeout } = wanted;
   return {
     address: addressWords(identity.address),
@@ -844,7 +916,9 @@ function attributesOf({ identity, wanted }: Service) {
     protocol: protocolNumbers[identity.protocol],
     family: familyNumbers[family],
     scheduler: schedulerNumbers[wanted.scheduler satisfies Scheduler],
-    flags: wanted.onePacket ? layout.serviceFlag.SERVICE_ONE_PACKET : 0,
+    flags:
+      (wanted.onePacket ? layout.serviceFlag.SERVICE_ONE_PACKET : 0) |
+      (hasThresholds ? layout.serviceFlag.SERVICE_THRESHOLDS : 0),
     scheduler_flags: encodeSchedulerFlags(wanted.schedulerFlags),
     idle_timeout: idleTimeout ?? 0,
     new_per_second: limits?.perSecond ?? 0,

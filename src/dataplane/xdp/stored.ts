@@ -90,7 +90,7 @@ function readRealServers(maps: DirectorMaps): Map<number, StoredRealServer[]> {
         address: addressText(record.address, familyFromNumber(record.family)),
         port: record.port,
         method: methodFromNumber(record.method),
-        weight: maps.loads.read(id).weight,
+        weight: weightIn(maps.loads.read(id).weight),
         upperThreshold: record.upper_threshold,
         lowerThreshold: record.lower_threshold,
       },
@@ -100,6 +100,11 @@ function readRealServers(maps: DirectorMaps): Map<number, StoredRealServer[]> {
     else siblings.push(stored);
   }
   return found;
+}
+
+/** The weight in a load's word, without the flag that the data path keeps beside it. */
+export function weightIn(word: number): number {
+  return word % layout.LOAD_OVERLOADED;
 }
 
 export function toVirtualService(stored: StoredService): VirtualService {
