@@ -140,10 +140,13 @@ const commandProse: Readonly<Record<string, Prose>> = {
         "error, a line each: **file:line:column: error|warning: message**. Warnings also say where ldirectord's code " +
         "differs from its manual; the code is what counts. The last line, on standard output, sums up.",
       "Host and service names are resolved, so the answer is that of this machine.",
+      "With **--print** standard output is an ldirectord.cf that means the same, with every default written out, ranges " +
+        "and names as addresses. Services and real servers that IPVS would refuse are left out; a warning names each.",
     ],
     files: [configuration],
     examples: [
       { command: "xlb check /etc/ha.d/ldirectord.cf", explanation: "The exit status is 2 if there is an error." },
+      { command: "xlb check --print /etc/ha.d/ldirectord.cf", explanation: "See what is in force for each service." },
     ],
   },
   stats: {

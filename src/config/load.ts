@@ -1,7 +1,7 @@
 /** Reads a configuration file, and watches one for autoreload. */
 import { createHash } from "node:crypto";
-import { watch } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { constants, watch } from "node:fs";
+import { open, readFile, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseConfig } from "./parse.ts";
@@ -12,16 +12,48 @@ export interface LoadResult extends ParseResult {
   readonly digest?: string;
 }
 
-/** Reads and parses a file. One that cannot be read is an error among the diagnostics. */
+/** Thousands of services with thousands of real servers take less. */
+const largestFile = 64 * 2 ** 20;
+
+/**
+ * Reads and parses a file; `-` is standard input. One that cannot be read is an error among the diagnostics, and so is
+ * what never ends.
+ */
 export async function loadConfig(file: string, deps: ConfigDeps): Promise<LoadResult> {
   let bytes: Buffer;
   try {
-    bytes = await readFile(file);
+    bytes = file === "-" ? await readStandardInput() : await readRegularFile(file);
   } catch (cause) {
     const message = `cannot read the file: ${reasonOf(cause)}`;
     return { diagnostics: [{ file, line: 1, column: 1, severity: "error", message }], globals: new Map() };
   }
   return { ...(await parseConfig(bytes, file, deps)), digest: digestOf(bytes) };
+}
+
+const tooLarge = (): Error => new Error(`it has more than ${largestFile / 2 ** 20} MiB`);
+
+/** Opening does not wait, as it would for the other end of a named pipe. */
+async function readRegularFile(file: string): Promise<Buffer> {
+  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const status = await handle.stat();
+    if (!status.isFile()) throw new Error(status.isDirectory() ? "it is a directory" : "it is not a regular file");
+    if (status.size > largestFile) throw tooLarge();
+    return await handle.readFile();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function readStandardInput(): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of process.stdin as AsyncIterable<Buffer>) {
+    size += part.length;
+    if (size > largestFile) throw tooLarge();
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
 }
 
 export function digestOf(bytes: Uint8Array): string {

@@ -2,7 +2,6 @@
 import { hostname } from "node:os";
 import { Address6 } from "ip-address";
 import type {
-  CheckService,
   CheckSpec,
   Config,
   ConfiguredRealServer,
@@ -18,6 +17,7 @@ import type { Messages } from "./diagnostics.ts";
 import { lastOf } from "./directives.ts";
 import type { DirectiveName, Located, Settings } from "./directives.ts";
 import type { FallbackLine, Name, RealLine } from "./endpoints.ts";
+import { portsOfServices, servicesOfPorts } from "./check-ports.ts";
 import { systemFiles } from "./files.ts";
 import type { Files } from "./files.ts";
 import { readLines } from "./lex.ts";
@@ -47,32 +47,6 @@ export interface ParseResult {
   /** Where the global directives that count stand. */
   readonly globals: ReadonlyMap<DirectiveName, Position>;
 }
-
-/** ldirectord 4.12, the usual ports; `simpletcp` and `none` have none. */
-const portsOfServices: Readonly<Partial<Record<CheckService, number>>> = {
-  ftp: 21,
-  smtp: 25,
-  dns: 53,
-  http: 80,
-  pop: 110,
-  nntp: 119,
-  imap: 143,
-  ldap: 389,
-  https: 443,
-  submission: 587,
-  ldaps: 636,
-  imaps: 993,
-  pops: 995,
-  oracle: 1521,
-  radius: 1812,
-  http_proxy: 3128,
-  mysql: 3306,
-  sip: 5060,
-  pgsql: 5432,
-};
-const servicesOfPorts: ReadonlyMap<string, CheckService> = new Map(
-  Object.entries(portsOfServices).map(([service, port]) => [String(port), service as CheckService]),
-);
 
 /** The longest wait a timer of Node can hold, in seconds. */
 const longestSeconds = Math.floor((2 ** 31 - 1) / 1000);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
-import { run, withFolder } from "./command.ts";
+import { main, run, withFolder } from "./command.ts";
 
 const skip = existsSync(new URL("../../native/xlb.node", import.meta.url))
   ? false
@@ -81,4 +82,45 @@ test("a file that cannot be read is an error of the file", { skip }, async () =>
   const { code, stderr } = await run("check", "/nonexistent/ldirectord.cf");
   assert.equal(code, 2);
   assert.match(stderr, /^\/nonexistent\/ldirectord\.cf:1:1: error: cannot read the file: /);
+});
+
+test("--print is a file again, which says the same", { skip }, async () => {
+  await withFolder(async (folder) => {
+    const file = `${folder}/ldirectord.cf`;
+    writeFileSync(file, good);
+    const printed = await run("check", "--print", file);
+    assert.equal(printed.code, 0);
+    assert.match(printed.stdout, /^\tnegotiatetimeout=30\n/m);
+    writeFileSync(file, printed.stdout);
+    assert.deepEqual(await run("check", "--print", file), printed);
+    writeFileSync(file, bad);
+    const { code, stdout } = await run("check", "--print", file);
+    assert.deepEqual([code, stdout], [2, ""]);
+  });
+});
+
+test("- is standard input", { skip }, async () => {
+  const child = spawnSync(process.execPath, [main, "check", "-"], { input: bad, encoding: "utf8" });
+  assert.equal(child.status, 2);
+  assert.match(child.stderr, /^-:2:1: error: /m);
+});
+
+test("what is no file, or never ends, is refused at once", { skip }, async () => {
+  await withFolder(async (folder) => {
+    const pipe = `${folder}/pipe`;
+    execFileSync("mkfifo", [pipe]);
+    for (const [name, reason] of [
+      [pipe, /it is not a regular file/],
+      ["/dev/zero", /it is not a regular file/],
+      [folder, /it is a directory/],
+      [`${folder}/missing`, /no such file/],
+    ] as const) {
+      const { code, stderr } = await run("check", name);
+      assert.equal(code, 2, name);
+      assert.match(stderr, reason);
+    }
+    const child = spawnSync("sh", ["-c", '"$0" "$1" check - </dev/zero', process.execPath, main], { encoding: "utf8" });
+    assert.equal(child.status, 2);
+    assert.match(child.stderr, /it has more than 64 MiB/);
+  });
 });

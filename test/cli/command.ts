@@ -9,7 +9,8 @@ import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+/** The compiled entry. */
+export const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 
 export interface Ended {
   readonly code: number | null;

@@ -1,9 +1,11 @@
+import { Option } from "commander";
 import type { Command } from "commander";
 import type { Config, Diagnostic } from "../../model/config.ts";
 import { exitCodes } from "../failure.ts";
 
 interface CheckOptions {
   readonly json?: true;
+  readonly print?: true;
 }
 
 /** Registers `xlb check`. */
@@ -11,19 +13,38 @@ export function registerCheck(program: Command): void {
   program
     .command("check")
     .description("say all that is wrong with a configuration, and where ldirectord's code differs from its manual")
-    .argument("<file>", "an ldirectord.cf")
-    .option("--json", "for programs: one object on standard output")
-    .action(async (file: string, { json }: CheckOptions) => {
+    .argument("<file>", "an ldirectord.cf, or - for standard input")
+    .addOption(new Option("--json", "for programs: one object on standard output").conflicts("print"))
+    .option("--print", "print the configuration as it is understood, names resolved and every default written out")
+    .action(async (file: string, { json, print }: CheckOptions) => {
       const [{ loadNative }, { readConfiguration }, { write }] = await Promise.all([
         import("../../native.ts"),
         import("../../config/read.ts"),
         import("../output.ts"),
       ]);
       const { config, diagnostics } = await readConfiguration(file, loadNative());
-      if (json) await write(printJson(file, config, diagnostics));
+      if (print) await printFile(config, diagnostics, write);
+      else if (json) await write(printJson(file, config, diagnostics));
       else await printText(file, config, diagnostics, write);
       if (config === undefined) process.exitCode = exitCodes.usage;
     });
+}
+
+/** The configuration in place of the summary, so that the output is a file again. */
+async function printFile(
+  config: Config | undefined,
+  diagnostics: readonly Diagnostic[],
+  write: (text: string) => Promise<void>,
+): Promise<void> {
+  await printDiagnostics(diagnostics);
+  if (config === undefined) return;
+  const { printConfig } = await import("../../config/print.ts");
+  await write(printConfig(config));
+}
+
+async function printDiagnostics(diagnostics: readonly Diagnostic[]): Promise<void> {
+  const { printDiagnostic } = await import("../../config/diagnostics.ts");
+  process.stderr.write(diagnostics.map((diagnostic) => `${printDiagnostic(diagnostic)}\n`).join(""));
 }
 
 async function printText(
@@ -32,8 +53,7 @@ async function printText(
   diagnostics: readonly Diagnostic[],
   write: (text: string) => Promise<void>,
 ): Promise<void> {
-  const { printDiagnostic } = await import("../../config/diagnostics.ts");
-  process.stderr.write(diagnostics.map((diagnostic) => `${printDiagnostic(diagnostic)}\n`).join(""));
+  await printDiagnostics(diagnostics);
   const found = [
     ...(config === undefined
       ? []
