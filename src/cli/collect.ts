@@ -1,6 +1,7 @@
 /** Where commands get what they show: the pinned maps, and the daemon if it lives. */
 import { accessSync, constants } from "node:fs";
 import type { DataPlaneReader } from "../dataplane/data-plane.ts";
+import { withInterfaces } from "../dataplane/ladder/interfaces.ts";
 import type { DaemonStatus } from "../control/protocol.ts";
 import type { Snapshot } from "../report/snapshot.ts";
 import { exitCodes, Failure } from "./failure.ts";
@@ -9,22 +10,30 @@ import type { GlobalOptions } from "./options.ts";
 /** The daemon has this long to answer a command that can do without it, milliseconds. */
 const statusTimeoutMs = 500;
 
-/** Opens the pinned maps, which needs no daemon. Throws a {@link Failure} that says so if nothing is pinned. */
-export async function openReader(bpffs: string): Promise<DataPlaneReader> {
-  const [{ loadNative }, { openXdpReader }] = await Promise.all([
+/**
+ * Opens the planes that hold anything, which needs no daemon: the pinned maps, and the kernel's IPVS if it has services.
+ * Throws a {@link Failure} that says so if there is neither.
+ */
+export async function openReaders(bpffs: string): Promise<readonly DataPlaneReader[]> {
+  const [{ loadNative }, { openXdpReader }, { openIpvsReader }] = await Promise.all([
     import("../native.ts"),
     import("../dataplane/xdp/reader.ts"),
+    import("../dataplane/ipvs/reader.ts"),
   ]);
   const native = loadNative();
+  const ipvs = openIpvsReader(native);
+  const others = ipvs === undefined ? [] : [ipvs];
   try {
     // A bpf filesystem hides from others than root what is in it.
     accessSync(bpffs, constants.R_OK | constants.X_OK);
-    return openXdpReader(bpffs, native);
+    return [openXdpReader(bpffs, native), ...others];
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
     if (code === "ENOENT" || code === "ENOTDIR") {
+      if (others.length > 0) return others;
       throw new Failure(exitCodes.notRunning, `nothing is pinned in ${bpffs}: no director is running there`, { cause });
     }
+    ipvs?.close();
     if (code === "EACCES" || code === "EPERM") {
       throw new Failure(exitCodes.failure, `the maps in ${bpffs} cannot be opened: only root may`, { cause });
     }
@@ -51,15 +60,29 @@ function isPermissionError(error: unknown): boolean {
   return cause?.code === "EACCES" || cause?.code === "EPERM";
 }
 
-/** What the pinned maps hold now, with the daemon's status; health and checks are the daemon's to tell, hence empty. */
+/** What the tables hold now, with the daemon's status; health and checks are the daemon's to tell, hence empty. */
 export async function collectSnapshot({ stateDir, bpffs }: GlobalOptions): Promise<Snapshot> {
-  const reader = await openReader(bpffs);
+  const daemon = await askStatus(stateDir);
+  const readers = await readersOrNone(bpffs, daemon);
   try {
-    const planes = [reader.statistics()];
+    const planes = readers.map((reader) => reader.statistics());
     const at = new Date();
-    const daemon = await askStatus(stateDir);
-    return { at, planes, health: [], checks: [], ...(daemon === undefined ? {} : { daemon }) };
+    if (daemon === undefined) return { at, planes, health: [], checks: [] };
+    // The daemon knows why an interface is met by the plane that it is met by.
+    const known = daemon.planes === undefined ? planes : withInterfaces(planes, daemon.interfaces);
+    return { at, planes: known, health: [], checks: [], daemon };
   } finally {
-    reader.close();
+    for (const reader of readers) reader.close();
+  }
+}
+
+/** A daemon without a service has nothing in the kernel's IPVS, and with that plane alone nothing at all. */
+async function readersOrNone(bpffs: string, daemon: DaemonStatus | undefined): Promise<readonly DataPlaneReader[]> {
+  try {
+    return await openReaders(bpffs);
+  } catch (error) {
+    const ipvsOnly = daemon?.planes?.every(({ plane, state }) => plane === "ipvs" || state === "failed");
+    if (ipvsOnly === true && error instanceof Failure && error.exitCode === exitCodes.notRunning) return [];
+    throw error;
   }
 }

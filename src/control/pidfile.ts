@@ -152,6 +152,20 @@ export function startOutputPath(stateDir: string): string {
   return join(stateDir, "daemon.err");
 }
 
+/** Where a director notes which services in the tables are its own, one a line, as `printIdentity` prints them. */
+export function ownServicesPath(stateDir: string): string {
+  return join(stateDir, "services");
+}
+
+/** Empty if no director has noted any. */
+export function readOwnServices(stateDir: string): ReadonlySet<string> {
+  try {
+    return new Set(readFileSync(ownServicesPath(stateDir), "utf8").split("\n").filter(Boolean));
+  } catch {
+    return new Set(); // Missing, or not ours to read: nothing is known to be ours.
+  }
+}
+
 /** Leaves nothing of a daemon that has ended: its files, and the state directory if nothing else is in it. */
 export function removeStateFiles(stateDir: string): void {
   for (const file of ["xlb.sock", "xlb.pid", "xlb.started", "services", "options.json", "daemon.err"]) {

@@ -1,5 +1,5 @@
 import type { RealServerHealth } from "../model/health.ts";
-import type { InterfaceStatus } from "../model/statistics.ts";
+import type { InterfaceStatus, Placement, PlaneStatus } from "../model/statistics.ts";
 
 /** One request, one reply, each a line of JSON, over the stream socket `STATE_DIR/xlb.sock`. */
 export type Request =
@@ -30,6 +30,9 @@ export interface DaemonStatus {
   readonly failedChanges: readonly string[];
   /** Of every plane, also those that could not be attached to. */
   readonly interfaces: readonly InterfaceStatus[];
+  /** The planes in the order of their speed, and the services that are not on the first; absent: there is only one. */
+  readonly planes?: readonly PlaneStatus[];
+  readonly placements?: readonly Placement[];
   readonly rounds: number;
   /** How late the checker runs at the worst of the last minute, milliseconds. */
   readonly checkLagMs: number;

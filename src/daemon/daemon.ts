@@ -124,6 +124,7 @@ export class Daemon {
     });
     this.#stopped.catch(() => {}); // Whoever waits sees the rejection; often nobody does.
     parts.monitors.onChange(() => this.#reconciler.request());
+    parts.plane.onChange?.(() => this.#reconciler.request());
     parts.monitors.update(config.services, seedUp(config, parts.plane.read()), config.maintenanceDir);
   }
 
@@ -223,6 +224,9 @@ export class Daemon {
 
   status(): DaemonStatus {
     const { rounds, notActive, failedChanges } = this.#reconciler.outcome;
+    const { plane } = this.#parts;
+    const planes = plane.planeStatuses?.();
+    const placements = plane.placements?.();
     return {
       ...this.#parts.identity,
       configLoadedAt: this.#configLoadedAt,
@@ -231,7 +235,9 @@ export class Daemon {
       reloadFailures: this.#reloadFailures,
       notActive,
       failedChanges,
-      interfaces: this.#parts.plane.interfaces(),
+      interfaces: plane.interfaces(),
+      ...(planes === undefined ? {} : { planes }),
+      ...(placements === undefined ? {} : { placements }),
       rounds,
       checkLagMs: this.#parts.monitors.lagMs(),
     };
@@ -241,7 +247,7 @@ export class Daemon {
     const { monitors, plane } = this.#parts;
     return {
       at: new Date(),
-      planes: [plane.statistics()],
+      planes: plane.byPlane?.() ?? [plane.statistics()],
       health: monitors.snapshot(),
       checks: monitors.checkDurations(),
       daemon: this.status(),
@@ -316,7 +322,8 @@ export class Daemon {
     const stayingKeys = new Set(staying.map(({ identity }) => printIdentity(identity)));
     const left = await this.#reconciler.removeServices((identity) => !stayingKeys.has(printIdentity(identity)));
     if (left.length > 0) {
-      plane.close();
+      if (plane.retire === undefined) plane.close();
+      else plane.retire();
       const others = left.filter((identity) => !stayingKeys.has(printIdentity(identity))).length;
       const ours = left.length - others;
       const which = [

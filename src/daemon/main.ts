@@ -7,10 +7,10 @@ import { readConfiguration } from "../config/read.ts";
 import { socketPath } from "../control/client.ts";
 import { parseListenAddress, writeDaemonOptions } from "../control/daemon-options.ts";
 import type { DaemonOptions } from "../control/daemon-options.ts";
-import { DaemonLock, removeStateFiles } from "../control/pidfile.ts";
+import { DaemonLock, ownServicesPath, readOwnServices, removeStateFiles } from "../control/pidfile.ts";
 import { ControlServer } from "../control/server.ts";
 import { openNetwork } from "../dataplane/xdp/netlink-network.ts";
-import { openXdpDataPlane } from "../dataplane/xdp/xdp-data-plane.ts";
+import { openPlanes } from "../dataplane/ladder/open-planes.ts";
 import { HealthMonitors } from "../health/health-monitors.ts";
 import type { Config } from "../model/config.ts";
 import { loadNative } from "../native.ts";
@@ -43,7 +43,6 @@ export function isConfigurationError(cause: unknown): boolean {
  * with the file or the surroundings before packets meet anything new; a failure later leaves the data path forwarding.
  */
 export async function runDaemon(options: DaemonOptions, terminal: number | undefined): Promise<void> {
-  if (options.plane === "ipvs") throw new Error("the ipvs plane is not yet built; use --plane auto");
   const early = new EarlySignals();
   const native = loadNative();
   const file = new ConfigFile(options.config, native);
@@ -64,8 +63,13 @@ export async function runDaemon(options: DaemonOptions, terminal: number | undef
     early.end();
     log.close();
     lock.release();
-    if (!existsSync(join(options.bpffs, "director"))) removeStateFiles(options.stateDir);
+    if (!goesOn(options)) removeStateFiles(options.stateDir);
   }
+}
+
+/** Whether packets are still forwarded: by the program, or by the kernel's IPVS with services of ours. */
+function goesOn({ bpffs, stateDir }: DaemonOptions): boolean {
+  return existsSync(join(bpffs, "director")) || readOwnServices(stateDir).size > 0;
 }
 
 interface Surroundings {
@@ -92,17 +96,17 @@ async function runLocked({ options, native, file, config, log, early }: Surround
     });
     undo.add(() => metrics.close());
     const listening = await listenMetrics(metrics, options.metrics);
-    const plane = await openXdpDataPlane(
+    const { plane, adopted } = await openPlanes(
       {
         bpffs: options.bpffs,
-        mode: options.plane === "ipvs" ? "auto" : options.plane,
+        choice: options.plane,
         refusalLog: join(options.stateDir, "refused.log"),
         ...(options.interfaces.length === 0 ? {} : { interfaces: options.interfaces }),
         ...(options.tableSize === undefined ? {} : { tableSlots: options.tableSize }),
       },
       { native, network, log: logger },
     );
-    const abandon = undo.add(() => (plane.adopted ? plane.close() : plane.destroy()));
+    const abandon = undo.add(() => (adopted ? plane.close() : plane.destroy()));
     const messenger = new OutsideMessenger({
       log: logger,
       host: hostname(),
@@ -133,7 +137,7 @@ async function runLocked({ options, native, file, config, log, early }: Surround
       { name: "network", run: (signal) => network.run(signal) },
       ...messenger.tasks,
     ];
-    const own = ownServicesFile(join(options.stateDir, "services"), (message) => logger.warn(message));
+    const own = ownServicesFile(ownServicesPath(options.stateDir), (message) => logger.warn(message));
     // Under a supervisor there is no logfile, whatever a reload brings.
     const target = config.supervised ? { logger, open: () => {} } : log;
     const load = (): Promise<LoadedConfig> => file.load();

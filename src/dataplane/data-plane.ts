@@ -50,6 +50,8 @@ export interface DataPlane extends DataPlaneReader {
   run(signal: AbortSignal): Promise<void>;
   /** Detaches and removes everything that was pinned. */
   destroy(): void;
+  /** Of a plane made of several: `close` for those that still have services, `destroy` for the others. */
+  retire?(): void;
   /** Of a plane made of several: each by itself, what became of it, and which services are not on the first. */
   byPlane?(): readonly PlaneStatistics[];
   planeStatuses?(): readonly PlaneStatus[];

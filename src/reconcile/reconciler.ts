@@ -151,6 +151,7 @@ export class Reconciler {
     const changes = plan({ services: kept }, actual);
     const { narrations } = await this.#apply(changes, { ...inputs, actual, during: "stop" });
     this.#deps.report?.({ ...inputs, narrations, onFallback: new Map() });
+    this.#keepOwn(kept.map(({ identity }) => printIdentity(identity)).filter((key) => this.#own.has(key)));
     return kept.map(({ identity }) => identity);
   }
 

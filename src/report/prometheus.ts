@@ -199,6 +199,8 @@ function addRealServers(registry: Registry, snapshot: Snapshot): void {
 
 function addConnectionTable(registry: Registry, snapshot: Snapshot): void {
   const planes = snapshot.planes;
+  // The kernel's IPVS has no limit, and expires by itself.
+  const sweeping = planes.filter(({ table }) => table.size > 0);
   add(
     registry,
     "gauge",
@@ -213,7 +215,7 @@ function addConnectionTable(registry: Registry, snapshot: Snapshot): void {
     "gauge",
     "xlb_connection_table_size",
     "Slots of the connection table.",
-    planes.map(({ plane, table }) => ({ value: table.size, labels: { plane } })),
+    sweeping.map(({ plane, table }) => ({ value: table.size, labels: { plane } })),
   );
   add(
     registry,
@@ -236,14 +238,14 @@ function addConnectionTable(registry: Registry, snapshot: Snapshot): void {
     "counter",
     "xlb_connection_table_sweeps_total",
     "Whole passes of the expiry over the connection table.",
-    planes.map(({ plane, table }) => ({ value: Number(table.sweepPasses), labels: { plane } })),
+    sweeping.map(({ plane, table }) => ({ value: Number(table.sweepPasses), labels: { plane } })),
   );
   add(
     registry,
     "counter",
     "xlb_connection_table_sweep_seconds_total",
     "Time that the expiry has taken.",
-    planes.map(({ plane, table }) => ({ value: Number(table.sweepNanoseconds) / 1e9, labels: { plane } })),
+    sweeping.map(({ plane, table }) => ({ value: Number(table.sweepNanoseconds) / 1e9, labels: { plane } })),
   );
 }
 
@@ -367,6 +369,20 @@ function addDaemon(registry: Registry, snapshot: Snapshot): void {
     "xlb_reconcile_failed_changes",
     "Changes of the last round that could not be applied.",
     daemon.failedChanges.length,
+  );
+  add(
+    registry,
+    "gauge",
+    "xlb_plane_info",
+    "The planes in the order of their speed, whether in use, and why not; always 1.",
+    (daemon.planes ?? []).map(({ plane, state, reason }) => ({ value: 1, labels: { plane, state, reason } })),
+  );
+  add(
+    registry,
+    "gauge",
+    "xlb_service_fallen_back_info",
+    "Services that are not on the first plane, and why; always 1.",
+    (daemon.placements ?? []).map((placement) => ({ value: 1, labels: { ...placement } })),
   );
   one("gauge", "xlb_services_not_active", "Configured virtual services that no plane serves.", daemon.notActive.length);
   one(

@@ -5,6 +5,7 @@ import type { ForwardingMethod, ServiceIdentity, VirtualService } from "../model
 import type { Connection, PlaneStatistics, RealServerStatistics, ServiceStatistics } from "../model/statistics.ts";
 import { sumPackets } from "./rates.ts";
 import type { Rate, Rates } from "./rates.ts";
+import type { DaemonStatus } from "../control/protocol.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 export interface StatisticsTableOptions {
@@ -62,9 +63,29 @@ function daemonLines(snapshot: Snapshot): string[] {
   if (!daemon.lastReload.ok) {
     lines.push(`last reload failed, ${formatTime(daemon.lastReload.at)}: ${daemon.lastReload.message}`);
   }
+  for (const { plane, state, reason } of daemon.planes ?? []) {
+    if (state === "failed") lines.push(`plane ${plane}: not in use: ${reason}`);
+  }
+  lines.push(...placementLines(daemon));
   for (const { service, reason } of daemon.notActive) lines.push(`not active: ${service}: ${reason}`);
   for (const change of daemon.failedChanges) lines.push(`not applied: ${change}`);
   return lines;
+}
+
+/** Services that are not on the fastest plane, those with one reason together. */
+function placementLines({ placements = [] }: DaemonStatus): string[] {
+  const groups = new Map<string, { plane: string; reason: string; services: string[] }>();
+  for (const { service, plane, reason } of placements) {
+    const key = `${plane} ${reason}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, { plane, reason, services: [service] });
+    else group.services.push(service);
+  }
+  return [...groups.values()].map(({ plane, reason, services }) => {
+    const named = services.slice(0, namedServices).join(", ");
+    const more = services.length > namedServices ? ` and ${services.length - namedServices} more` : "";
+    return `on plane ${plane}: ${named}${more}: ${reason}`;
+  });
 }
 
 function planeLines(plane: PlaneStatistics): string[] {
@@ -75,10 +96,11 @@ function planeLines(plane: PlaneStatistics): string[] {
   const states = Object.entries(liveByState)
     .filter(([, count]) => count > 0)
     .map(([state, count]) => `${state} ${count}`);
-  const use = size > 0 ? ` (${((100 * live) / size).toFixed(1)} %)` : "";
+  const use = size > 0 ? ` of ${size} in use (${((100 * live) / size).toFixed(1)} %)` : " in use";
+  const nowhere = plane.plane === "ipvs" ? "on every interface" : "on no interface";
   return [
-    `plane ${plane.plane}: ${interfaces.length > 0 ? interfaces.join(", ") : "on no interface"}`,
-    `connection table: ${live} of ${size} in use${use}${states.length > 0 ? `: ${states.join(", ")}` : ""}`,
+    `plane ${plane.plane}: ${interfaces.length > 0 ? interfaces.join(", ") : nowhere}`,
+    `connection table: ${live}${use}${states.length > 0 ? `: ${states.join(", ")}` : ""}`,
   ];
 }
 
@@ -114,6 +136,8 @@ interface Row {
   readonly nextHop: string;
 }
 
+/** So many services are named where one reason is told of many. */
+const namedServices = 5;
 const forwardWidth = 7;
 const weightWidth = 6;
 

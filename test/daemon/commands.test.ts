@@ -162,9 +162,14 @@ describe("commands of a daemon", { skip: missing() }, () => {
   test("A wrong command line is refused before anything begins", async () => {
     assert.equal((await xlb("start", "--plane", "magic")).code, 2);
     assert.equal((await xlb("start", "--metrics", "here")).code, 2);
+  });
+
+  test("A plane that the kernel does not have is refused with what is missing", async (t) => {
+    if (existsSync("/proc/net/ip_vs")) return t.skip("this kernel has IPVS");
     const ipvs = await xlb("run", "-c", configFile, "--plane", "ipvs");
     assert.equal(ipvs.code, 1);
-    assert.match(ipvs.stderr, /not yet built/);
+    assert.match(ipvs.stderr, /Linux \S+ has no IPVS: .*ip_vs/);
+    assert.ok(!existsSync(stateDir));
   });
 
   test("A metrics address that is not ours is an error, and nothing is attached", async () => {

@@ -179,6 +179,15 @@ const daemon: DaemonStatus = {
   failedChanges: ["add-service tcp:10.0.0.1:80 rr"],
   rounds: 17,
   interfaces: [],
+  planes: [
+    { plane: "xdp", state: "active", reason: "" },
+    { plane: "ipvs", state: "failed", reason: "Linux 6.12 has no IPVS" },
+  ],
+  placements: ["tcp:10.0.0.8:80", "fwm:8", "fwm:9", "fwm:10", "fwm:11", "fwm:12", "fwm:13"].map((service) => ({
+    service,
+    plane: "ipvs",
+    reason: service === "tcp:10.0.0.8:80" ? "interface eth9: native mode was refused" : "XDP does not see marks",
+  })),
   checkLagMs: 12,
 };
 

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import type { DataPlaneReader } from "../../dataplane/data-plane.ts";
 import type { Connection, ConnectionFilter } from "../../model/statistics.ts";
 import { globalOptions, wholeNumber } from "../options.ts";
 import type { GlobalOptions } from "../options.ts";
@@ -44,8 +45,8 @@ export function registerConnections(program: Command): void {
 }
 
 async function showConnections(options: ConnectionsOptions): Promise<void> {
-  const [{ openReader }, { BatchedOutput }] = await Promise.all([import("../collect.ts"), import("../output.ts")]);
-  const reader = await openReader(options.bpffs);
+  const [{ openReaders }, { BatchedOutput }] = await Promise.all([import("../collect.ts"), import("../output.ts")]);
+  const readers = await openReaders(options.bpffs);
   const output = new BatchedOutput();
   try {
     const { client, realServer, state } = options;
@@ -54,14 +55,18 @@ async function showConnections(options: ConnectionsOptions): Promise<void> {
       ...(realServer && { realServer }),
       ...(state && { state }),
     };
-    const connections = chosen(reader.connections(filter), options);
+    const connections = chosen(connectionsOf(readers, filter), options);
     if (options.count) await printCount(connections, options, output.add.bind(output));
     else if (options.json) await printJson(connections, output.add.bind(output));
     else await printTable(connections, output.add.bind(output));
     await output.flush();
   } finally {
-    reader.close();
+    for (const reader of readers) reader.close();
   }
+}
+
+function* connectionsOf(readers: readonly DataPlaneReader[], filter: ConnectionFilter): Generator<Connection> {
+  for (const reader of readers) yield* reader.connections(filter);
 }
 
 type Print = (text: string) => void | Promise<void>;

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { ask, NotRunningError } from "../../control/client.ts";
 import { readDaemonOptions } from "../../control/daemon-options.ts";
-import { readPidFile } from "../../control/pidfile.ts";
+import { readOwnServices, readPidFile } from "../../control/pidfile.ts";
 import type { DaemonStatus } from "../../control/protocol.ts";
-import type { InterfaceStatus } from "../../model/statistics.ts";
+import type { InterfaceStatus, PlaneStatus } from "../../model/statistics.ts";
 import { exitCodes } from "../failure.ts";
 import { globalOptions } from "../options.ts";
 import { write } from "../output.ts";
@@ -37,10 +37,12 @@ Exit status: 0 it runs, 1 it died or does not answer, 3 it does not run.`,
       const { bpffs } = globalOptions(command);
       const given = command.getOptionValueSourceWithGlobals("bpffs") !== "default";
       const pins = given ? bpffs : (readDaemonOptions(stateDir)?.bpffs ?? bpffs);
-      const forwarding = existsSync(join(pins, "director"));
+      const pinned = existsSync(join(pins, "director"));
+      const forwarding = pinned || (readOwnServices(stateDir).size > 0 && existsSync("/proc/net/ip_vs"));
+      const where = pinned ? `the data path in ${pins}` : "the kernel's IPVS";
       const text =
         recorded === undefined
-          ? `xlb is not running${forwarding ? `; the data path in ${pins} forwards on as it was left` : ""}`
+          ? `xlb is not running${forwarding ? `; ${where} forwards on as it was left` : ""}`
           : recorded.alive
             ? `xlb runs with pid ${recorded.pid}, but does not answer in ${stateDir}`
             : `xlb is dead: its pid file names ${recorded.pid}; the data path forwards on as it was left`;
@@ -75,12 +77,18 @@ function print(status: DaemonStatus): string {
     ...(lastReload.ok ? [] : lastReload.message.split("\n").map((line) => `  ${line}`)),
     `pinned in      ${status.bpffs}`,
     `metrics        ${status.metrics === "off" ? "off" : `http://${status.metrics}/metrics`}`,
+    ...(status.planes ?? []).map((each) => `plane          ${printPlane(each)}`),
     ...status.interfaces.map((place) => `interface      ${printPlace(place)}`),
+    ...(status.placements ?? []).map(({ service, plane, reason }) => `on ${plane.padEnd(11)} ${service}: ${reason}`),
     `rounds         ${status.rounds}; checks are late by up to ${Math.round(status.checkLagMs)} ms`,
     ...status.notActive.map(({ service, reason }) => `not active     ${service}: ${reason}`),
     ...status.failedChanges.map((failed) => `cannot apply   ${failed}`),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+function printPlane({ plane, state, reason }: PlaneStatus): string {
+  return `${plane} ${{ active: "in use", idle: "not needed", failed: "not in use" }[state]}${reason && `: ${reason}`}`;
 }
 
 /** `eth0 native`, or why not. */

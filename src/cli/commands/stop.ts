@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { ask, NotRunningError } from "../../control/client.ts";
 import { readDaemonOptions } from "../../control/daemon-options.ts";
-import { DaemonLock, readPidFile, removeStateFiles } from "../../control/pidfile.ts";
+import { DaemonLock, readOwnServices, readPidFile, removeStateFiles } from "../../control/pidfile.ts";
 import { exitCodes, Failure } from "../failure.ts";
 import { globalOptions } from "../options.ts";
 import { write } from "../output.ts";
@@ -73,12 +73,19 @@ async function cleanUp(stateDir: string, bpffs: string, keep: boolean): Promise<
   if (!existsSync(stateDir) && !existsSync(bpffs)) return write("Not running\n");
   const lock = await DaemonLock.acquire(stateDir, bpffs);
   try {
-    const [{ loadNative }, { destroyPinned }] = await Promise.all([
+    const [{ loadNative }, { destroyPinned }, { removeIpvsServices }] = await Promise.all([
       import("../../native.ts"),
       import("../../dataplane/xdp/destroy.ts"),
+      import("../../dataplane/ipvs/destroy.ts"),
     ]);
-    const found = destroyPinned(loadNative(), bpffs);
-    await write(found ? `Not running; the data path in ${bpffs} is detached\n` : "Not running\n");
+    const native = loadNative();
+    const found = destroyPinned(native, bpffs);
+    const removed = removeIpvsServices(native, readOwnServices(stateDir));
+    const left = [
+      ...(found ? [`the data path in ${bpffs} is detached`] : []),
+      ...(removed > 0 ? [`services taken out of the kernel's IPVS: ${removed}`] : []),
+    ];
+    await write(`Not running${left.map((text) => `; ${text}`).join("")}\n`);
   } finally {
     lock.release();
     removeStateFiles(stateDir);

@@ -134,11 +134,16 @@ export class CompositeDataPlane implements DataPlane {
     if (before?.step === place.step && before.reason === place.reason) return;
     const { name } = place.step.rung;
     const moved = before !== undefined && before.step !== place.step;
-    // That a whole plane cannot be used is told once, and not for each service.
-    const general = this.#steps.some(({ reason, failed }) => failed && reason === place.reason);
     if (place.reason === "") {
       if (moved) this.#deps.log.info(`${key}: on plane ${name} again`);
-    } else if (moved || !general) this.#deps.log.warn(`${key}: on plane ${name} (${place.reason})`);
+    } else if (moved || !this.#isGeneral(place.reason)) {
+      this.#deps.log.warn(`${key}: on plane ${name} (${place.reason})`);
+    }
+  }
+
+  /** That a whole plane cannot be used is told once, and not for each service. */
+  #isGeneral(reason: string): boolean {
+    return this.#steps.some((step) => step.failed && step.reason === reason);
   }
 
   read(): DirectorState {
@@ -267,10 +272,10 @@ export class CompositeDataPlane implements DataPlane {
     );
   }
 
-  /** Those that are not on the first plane. */
+  /** Those that are not on the first plane for a reason of their own. */
   placements(): readonly Placement[] {
     return [...this.#places].flatMap(([service, { step, reason }]) =>
-      reason === "" ? [] : { service, plane: step.rung.name, reason },
+      reason === "" || this.#isGeneral(reason) ? [] : { service, plane: step.rung.name, reason },
     );
   }
 
@@ -333,6 +338,13 @@ export class CompositeDataPlane implements DataPlane {
 
   close(): void {
     for (const plane of this.#planes()) plane.close();
+  }
+
+  retire(): void {
+    for (const plane of this.#planes()) {
+      if (plane.read().services.length > 0) plane.close();
+      else plane.destroy();
+    }
   }
 
   destroy(): void {
