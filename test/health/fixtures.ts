@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -164,6 +164,8 @@ export async function freePort(): Promise<number> {
 export interface Nginx {
   readonly port: number;
   readonly securePort: number;
+  /** PEM, for the name `self-signed`. */
+  readonly certificate: string;
   readonly stop: () => Promise<void>;
 }
 
@@ -172,7 +174,7 @@ export const nginxIsMissing = ["/usr/sbin/nginx", "/usr/bin/openssl"].every((pat
   : "nginx and openssl are needed";
 
 /** A real nginx on loopback with its own files, a plain and a TLS port, and `locations` in both. */
-export async function startNginx(locations: string): Promise<Nginx> {
+export async function startNginx(locations: string, listenAddress = "127.0.0.1"): Promise<Nginx> {
   const directory = mkdtempSync(join(tmpdir(), "xlb-health-nginx-"));
   const [port, securePort] = [await freePort(), await freePort()];
   const file = (name: string): string => join(directory, name);
@@ -199,8 +201,8 @@ export async function startNginx(locations: string): Promise<Nginx> {
     http {
       access_log off; ${temporary}
       server {
-        listen 127.0.0.1:${port} backlog=4096;
-        listen 127.0.0.1:${securePort} ssl backlog=4096;
+        listen ${listenAddress}:${port} backlog=4096;
+        listen ${listenAddress}:${securePort} ssl backlog=4096;
         ssl_certificate ${file("cert.pem")}; ssl_certificate_key ${file("key.pem")};
         server_name _;
         ${locations}
@@ -220,7 +222,7 @@ export async function startNginx(locations: string): Promise<Nginx> {
     await stop();
     throw error;
   }
-  return { port, securePort, stop };
+  return { port, securePort, certificate: readFileSync(file("cert.pem"), "utf8"), stop };
 }
 
 function accepts(port: number): Promise<boolean> {

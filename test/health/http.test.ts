@@ -115,6 +115,20 @@ describe("http and https checks of nginx", { skip: nginxIsMissing }, () => {
     }
   });
 
+  test("verified, https needs a certificate of a trusted authority for virtualhost, or the address", async () => {
+    const { certificate: ca, securePort: port } = nginx;
+    const spec = specOf({ service: "https", port, virtualHost: "self-signed", negotiateTimeoutMs: 10_000 });
+    const trusted = await attemptOnce(spec, { verify: true, ca });
+    assert.equal(trusted.up, true, trusted.detail);
+    const unknown = await attemptOnce(spec, { verify: true });
+    assert.deepEqual([unknown.up, unknown.detail], [false, "self-signed certificate"]);
+    for (const virtualHost of ["other.test", ""]) {
+      const { up, detail } = await attemptOnce({ ...spec, virtualHost }, { verify: true, ca });
+      assert.equal(up, false);
+      assert.match(detail, /^Hostname\/IP does not match certificate's altnames: /);
+    }
+  });
+
   test("a redirect from http to https is followed", async () => {
     const request = `/secure?port=${nginx.securePort}`;
     const result = await attemptOnce(specOf({ port: nginx.port, request, receive: "^GET" }));
