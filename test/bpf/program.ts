@@ -311,6 +311,11 @@ export class Program {
     }
   }
 
+  /** The path that {@link repin} puts the program at. */
+  get pinnedDirector(): string {
+    return join(this.#bpffs, "director");
+  }
+
   /** Replaces the pinned program, as a new daemon does. */
   repin(): void {
     pinProgram(this.#native, this.#director, join(this.#bpffs, "director"));
