@@ -14,25 +14,26 @@ export interface Attempt {
 /** Starts one attempt with one deadline for all it does. */
 export function startAttempt(check: Check): Attempt {
   const controller = new AbortController();
-  const { timeoutMs } = check;
   const startedMs = performance.now();
   let graceTimer: NodeJS.Timeout | undefined;
-  const overdue = new Promise<CheckOutcome>((resolve) => {
-    controller.signal.addEventListener(
-      "abort",
-      () => (graceTimer = setTimeout(() => resolve({ up: false, detail: "no end in time" }), graceMs)),
-      { once: true },
-    );
-  });
-  const deadline = setTimeout(() => controller.abort(), timeoutMs);
-  const run = async (): Promise<CheckResult> => {
-    try {
-      const outcome = await Promise.race([check.attempt(controller.signal), overdue]);
-      return { ...outcome, durationMs: performance.now() - startedMs };
-    } finally {
+  let giveUp = (): void => undefined;
+  const abort = (): void => {
+    controller.abort();
+    graceTimer ??= setTimeout(giveUp, graceMs);
+  };
+  const deadline = setTimeout(abort, check.timeoutMs);
+  const result = new Promise<CheckResult>((resolve, reject) => {
+    const settle = ({ up, detail }: CheckOutcome): void => {
       clearTimeout(deadline);
       clearTimeout(graceTimer);
-    }
-  };
-  return { result: run(), cancel: () => controller.abort() };
+      resolve({ up, detail, durationMs: performance.now() - startedMs });
+    };
+    giveUp = () => settle({ up: false, detail: "no end in time" });
+    check.attempt(controller.signal).then(settle, (error: unknown) => {
+      clearTimeout(deadline);
+      clearTimeout(graceTimer);
+      reject(error instanceof Error ? error : new Error(String(error)));
+    });
+  });
+  return { result, cancel: abort };
 }

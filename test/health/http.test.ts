@@ -209,6 +209,15 @@ describe("http checks of servers that misbehave", () => {
     });
   }
 
+  test("an answer without a head is up if receive matches it, and down without receive", async () => {
+    const server = await serve(respond("all is well\n"));
+    const good = await attemptOnce(specOf({ port: server.port, receive: "^all is well$" }));
+    assert.deepEqual([good.up, good.detail], [true, "no HTTP, receive matches"]);
+    const bad = await attemptOnce(specOf({ port: server.port }));
+    assert.deepEqual([bad.up, bad.detail], [false, "the answer is not HTTP"]);
+    await server.close();
+  });
+
   test("a reset in the middle of the answer is down", async () => {
     const server = await serve((socket) => {
       socket.once("data", () => {

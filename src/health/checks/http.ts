@@ -1,5 +1,3 @@
-import { request as httpRequest } from "node:http";
-import type { ClientRequest, IncomingMessage } from "node:http";
 import { connect as tcpConnect, isIP } from "node:net";
 import type { Socket } from "node:net";
 import { connect as tlsConnect } from "node:tls";
@@ -7,6 +5,8 @@ import type { CheckSpec } from "../../model/config.ts";
 import type { Check, CheckOutcome, CheckSurroundings } from "../check.ts";
 import { constantCheck, describeError, isOwnTrouble } from "../check.ts";
 import type { HostNames } from "../host-names.ts";
+import { HttpResponseReader } from "../http-response.ts";
+import type { HttpResponse } from "../http-response.ts";
 import { compileReceive } from "../receive.ts";
 import type { Receive } from "../receive.ts";
 import { serverNameOf, tlsOptions } from "../tls.ts";
@@ -37,14 +37,13 @@ interface Destination {
   readonly serverName: string;
 }
 
-type Answer =
-  | { readonly kind: "answer"; readonly status: number; readonly location: string; readonly body: Buffer }
-  | { readonly kind: "failure"; readonly detail: string };
+type Answer = ({ readonly kind: "answer" } & HttpResponse) | { readonly kind: "failure"; readonly detail: string };
 
 /**
  * http and https: up if the status is 2xx after at most 7 redirects, wherever they lead, and the body matches `receive`.
  * `receive` never matches with HEAD. As ldirectord 4.12, but with SNI if `virtualhost` is a name, and certificates are
- * verified only if asked.
+ * verified only if asked. An answer without a head, as some scripts give it, is matched as a body; without `receive` it
+ * is down.
  *
  * http_proxy: the same with the request, an absolute address, and every redirect fetched through the real server as a
  * proxy; https never is, as in ldirectord.
@@ -61,25 +60,21 @@ export function prepareHttp(spec: CheckSpec, surroundings: CheckSurroundings): C
   return {
     timeoutMs: spec.negotiateTimeoutMs,
     async attempt(signal) {
-      const answer = await fetchFollowing(first, proxyOf(spec), spec.httpMethod, surroundings, signal);
+      const answer = await fetchFollowing(first, spec, surroundings, signal);
       if (answer.kind === "failure") return { up: false, detail: answer.detail };
-      return judge(answer.status, answer.body, spec, receive);
+      return judge(answer, spec, receive);
     },
   };
 }
 
-function judge(
-  status: number,
-  body: Buffer,
-  { httpMethod, receive: pattern }: CheckSpec,
-  receive: Receive,
-): CheckOutcome {
-  if (status < 200 || status > 299) return { up: false, detail: `HTTP status ${status}` };
-  if (pattern === "") return { up: true, detail: `HTTP status ${status}` };
-  if (httpMethod === "HEAD") return { up: false, detail: "HEAD brings no body that receive could match" };
+function judge({ status, bare, body }: HttpResponse, spec: CheckSpec, receive: Receive): CheckOutcome {
+  const said = bare ? "no HTTP" : `HTTP status ${status}`;
+  if (status < 200 || status > 299) return { up: false, detail: said };
+  if (spec.receive === "") return { up: true, detail: said };
+  if (spec.httpMethod === "HEAD") return { up: false, detail: "HEAD brings no body that receive could match" };
   const objection = receive(body);
-  if (objection !== undefined) return { up: false, detail: `HTTP status ${status}, ${objection}` };
-  return { up: true, detail: `HTTP status ${status}, receive matches` };
+  if (objection !== undefined) return { up: false, detail: `${said}, ${objection}` };
+  return { up: true, detail: `${said}, receive matches` };
 }
 
 /** The real server, if it is checked as a proxy. */
@@ -131,8 +126,7 @@ function bracketed(host: string): string {
 
 async function fetchFollowing(
   first: Destination,
-  proxy: Proxy | undefined,
-  method: CheckSpec["httpMethod"],
+  spec: CheckSpec,
   surroundings: CheckSurroundings,
   signal: AbortSignal,
 ): Promise<Answer> {
@@ -143,15 +137,16 @@ async function fetchFollowing(
       kind: "failure",
       detail: redirects === 0 ? detail : `redirected to ${destination.hostHeader}: ${detail}`,
     });
-    const address = destination.proxy?.address ?? (await addressOf(destination.host, names, signal));
+    const known = destination.proxy?.address ?? (isIP(destination.host) === 0 ? undefined : destination.host);
+    const address = known ?? (await addressOf(destination.host, names, signal));
     if (address === undefined) return failed(`cannot resolve ${destination.host}`);
-    const answer = await fetchOnce(destination, address, method, surroundings, signal);
+    const answer = await fetchOnce(destination, address, spec, surroundings, signal);
     if (answer.kind === "failure") return failed(answer.detail);
     if (!redirectStatus.has(answer.status) || answer.location === "") return answer;
     if (redirects === maxRedirects) return failed(`more than ${maxRedirects} redirects`);
     const target = redirectTarget(destination, answer.location);
     if (target === undefined) return failed(`HTTP status ${answer.status} leads nowhere`);
-    destination = urlDestination(target, proxy);
+    destination = urlDestination(target, proxyOf(spec));
   }
 }
 
@@ -164,24 +159,47 @@ function redirectTarget(from: Destination, location: string): URL | undefined {
 
 /** Undefined if the name is unknown, or was not found in time. */
 async function addressOf(name: string, names: HostNames, signal: AbortSignal): Promise<string | undefined> {
-  if (isIP(name) !== 0) return name;
   const aborted = new Promise<undefined>((resolve) => {
     signal.addEventListener("abort", () => resolve(undefined), { once: true });
   });
   return await Promise.race([names.address(name).catch(() => undefined), aborted]);
 }
 
-/** Makes the connection; errors after the answer find a listener that ignores them. */
-function open({ secure, proxy, port, serverName }: Destination, address: string, tls: TlsPolicy): Socket {
-  if (!secure) return tcpConnect({ host: address, port: proxy?.port ?? port });
-  return tlsConnect({ host: address, port, ...tlsOptions(tls, serverName) });
+/** Bytes on their way from the kernel to a reader, which takes them before the next ones come: one place for all. */
+const readBuffer = Buffer.allocUnsafeSlow(64 << 10);
+
+/** Makes the connection, whose bytes go to `onBytes`. */
+function open(
+  { secure, proxy, port, serverName }: Destination,
+  address: string,
+  tls: TlsPolicy,
+  onBytes: (bytes: Buffer) => void,
+): Socket {
+  if (secure) return tlsConnect({ host: address, port, ...tlsOptions(tls, serverName) }).on("data", onBytes);
+  return tcpConnect({
+    host: address,
+    port: proxy?.port ?? port,
+    // Half the cost of a stream.
+    onread: {
+      buffer: readBuffer,
+      callback: (length) => {
+        onBytes(readBuffer.subarray(0, length));
+        return true;
+      },
+    },
+  });
+}
+
+function requestText({ proxy, hostHeader, path }: Destination, method: string, userAgent: string): string {
+  const target = proxy === undefined ? path : `http://${hostHeader}${path}`;
+  return `${method} ${target} HTTP/1.1\r\nHost: ${hostHeader}\r\nUser-Agent: ${userAgent}\r\nConnection: close\r\n\r\n`;
 }
 
 /** One request on a connection of its own, which is closed when the promise settles. */
 function fetchOnce(
   destination: Destination,
   address: string,
-  method: CheckSpec["httpMethod"],
+  { httpMethod: method, receive }: CheckSpec,
   { userAgent, tls }: CheckSurroundings,
   signal: AbortSignal,
 ): Promise<Answer> {
@@ -190,64 +208,48 @@ function fetchOnce(
       resolve({ kind: "failure", detail: "no answer in time" });
       return;
     }
-    const socket = open(destination, address, tls);
-    const request: ClientRequest = httpRequest({
-      method,
-      path: destination.proxy === undefined ? destination.path : `http://${destination.hostHeader}${destination.path}`,
-      headers: ["Host", destination.hostHeader, "User-Agent", userAgent],
-      setHost: false,
-      // Without an agent nothing is pooled, and the request asks the server to close.
-      createConnection: () => socket,
-      // Answers that browsers and libwww-perl accept are no reason to take a server out.
-      insecureHTTPParser: true,
-    });
+    const hasBody = method !== "HEAD";
+    const reader = new HttpResponseReader({ hasBody, maxBodyBytes, mayBeBare: hasBody && receive !== "" });
     let waitsFor = "no connection in time";
+    let settled = false;
     const settle = (answer: Answer): void => {
+      settled = true;
       resolve(answer);
-      request.destroy();
       socket.destroy();
     };
     const fail = (detail: string): void => settle({ kind: "failure", detail });
-    const onError = (error: Error): void => {
+    const finish = (): void => {
+      const { response } = reader;
+      if (response !== undefined) settle({ kind: "answer", ...response });
+      else fail(`connection closed ${reader.hasHead ? "in the middle of the" : "without an"} answer`);
+    };
+    const onBytes = (bytes: Buffer): void => {
+      if (settled) return;
+      try {
+        if (reader.push(bytes)) finish();
+        else if (reader.hasHead) waitsFor = "answer not complete in time";
+      } catch (error) {
+        fail(describeError(error));
+      }
+    };
+    const socket = open(destination, address, tls, onBytes);
+    signal.addEventListener("abort", () => fail(waitsFor), { once: true });
+    // Stays for good: whatever comes after the promise has settled goes nowhere.
+    socket.on("error", (error) => {
       if (isOwnTrouble(error)) {
         reject(error);
         socket.destroy();
       } else fail(describeError(error));
-    };
-    signal.addEventListener("abort", () => fail(waitsFor), { once: true });
-    // Both listeners stay for good: whatever comes after the promise has settled goes nowhere.
-    socket.on("error", onError);
-    request.on("error", onError);
+    });
     socket.on("connect", () => (waitsFor = destination.secure ? "no TLS session in time" : "no answer in time"));
     if (destination.secure) socket.on("secureConnect", () => (waitsFor = "no answer in time"));
-    request.on("close", () => fail("connection closed without an answer"));
-    request.on("response", (response) => {
-      waitsFor = "answer not complete in time";
-      readBody(response, settle);
-    });
-    request.end();
+    const onEnd = (): void => {
+      if (settled) return;
+      reader.end();
+      finish();
+    };
+    socket.on("end", onEnd);
+    socket.on("close", onEnd);
+    socket.write(requestText(destination, method, userAgent), "latin1");
   });
-}
-
-/** Reads up to the cap, then settles; what comes after the cap is not waited for. */
-function readBody(response: IncomingMessage, settle: (answer: Answer) => void): void {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  const finish = (): void => {
-    const body = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
-    const { statusCode = 0, headers } = response;
-    settle({
-      kind: "answer",
-      status: statusCode,
-      location: headers.location ?? "",
-      body: body.subarray(0, maxBodyBytes),
-    });
-  };
-  response.on("data", (chunk: Buffer) => {
-    chunks.push(chunk);
-    length += chunk.length;
-    if (length >= maxBodyBytes) finish();
-  });
-  response.on("end", finish);
-  response.on("error", () => settle({ kind: "failure", detail: "connection closed in the middle of the answer" }));
 }
