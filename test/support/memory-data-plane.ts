@@ -4,11 +4,11 @@ import type { ConfiguredService } from "../../src/model/config.ts";
 import { printIdentity, realServerKey } from "../../src/model/service.ts";
 import type { RealServer, ServiceIdentity, VirtualService } from "../../src/model/service.ts";
 import type { DirectorState, Timeouts } from "../../src/model/state.ts";
-import type { Connection, InterfaceStatus, PlaneStatistics } from "../../src/model/statistics.ts";
+import type { Connection, InterfaceStatus, PlaneName, PlaneStatistics } from "../../src/model/statistics.ts";
 
 /** A data plane that forwards nothing: what a plane promises, in a map. */
 export class MemoryDataPlane implements DataPlane {
-  readonly name = "xdp";
+  readonly name: PlaneName;
   /** Every batch that was applied, in order. */
   readonly batches: (readonly Change[])[] = [];
   destroyed = false;
@@ -22,7 +22,8 @@ export class MemoryDataPlane implements DataPlane {
   #services = new Map<string, VirtualService>();
   #timeouts: Timeouts = { tcp: 900, tcpFin: 120, udp: 300 };
 
-  constructor(state: DirectorState = { services: [] }) {
+  constructor(state: DirectorState = { services: [] }, name: PlaneName = "xdp") {
+    this.name = name;
     for (const service of state.services) this.#services.set(printIdentity(service.identity), service);
   }
 
@@ -70,6 +71,7 @@ export class MemoryDataPlane implements DataPlane {
           return index < 0 ? [...realServers, change.realServer] : realServers.with(index, change.realServer);
         });
       case "remove-real-server":
+        if (!this.#services.has(printIdentity(change.identity))) return undefined;
         return this.#changeRealServers(change.identity, (realServers) =>
           realServers.filter((realServer) => realServerKey(realServer) !== realServerKey(change)),
         );
@@ -85,8 +87,10 @@ export class MemoryDataPlane implements DataPlane {
     this.#timeouts = { tcp: tcp || before.tcp, tcpFin: tcpFin || before.tcpFin, udp: udp || before.udp };
   }
 
-  zero(): void {
-    // It counts nothing.
+  /** It counts nothing. */
+  zero(identity?: ServiceIdentity): void {
+    if (identity === undefined || this.#services.has(printIdentity(identity))) return;
+    throw new Error("no such service");
   }
 
   interfaces(): readonly InterfaceStatus[] {
@@ -96,12 +100,12 @@ export class MemoryDataPlane implements DataPlane {
   statistics(): PlaneStatistics {
     const none = { connections: 0n, packets: 0n, bytes: 0n };
     return {
-      plane: "xdp",
+      plane: this.name,
       interfaces: [],
       services: this.read().services.map((service) => ({
         ...none,
         service,
-        plane: "xdp",
+        plane: this.name,
         realServers: service.realServers.map((realServer) => ({
           ...none,
           realServer,

@@ -1,0 +1,44 @@
+import { CompositeDataPlane } from "../../src/dataplane/ladder/composite-data-plane.ts";
+import type { DataPlane } from "../../src/dataplane/data-plane.ts";
+import type { PlaneName } from "../../src/model/statistics.ts";
+import { plan } from "../../src/reconcile/plan.ts";
+import { MemoryDataPlane } from "../support/memory-data-plane.ts";
+import { conformance } from "./conformance.ts";
+import { cannotRun, PlaneFolder } from "./planes.ts";
+
+conformance("in memory", { skip: false, open: () => Promise.resolve(new MemoryDataPlane()) });
+
+/** One for all, as loading the program takes long. */
+let folder: PlaneFolder | undefined;
+conformance("xdp", {
+  skip: cannotRun,
+  async open() {
+    if (folder === undefined) {
+      folder = new PlaneFolder();
+      return await folder.open();
+    }
+    const { plane } = folder;
+    await plane.apply(plan({ services: [] }, plane.read()));
+    return plane;
+  },
+  reopen: () => (folder ?? new PlaneFolder()).open(),
+});
+
+// The kernel's IPVS is in ipvs.test.ts, in a guest that has it.
+
+function composite(): CompositeDataPlane {
+  const planes = new Map<PlaneName, DataPlane>();
+  const rungs = (["xdp", "ipvs"] as const).map((name) => ({
+    name,
+    open: () => new MemoryDataPlane(undefined, name),
+    mayOpenNow: () => true,
+  }));
+  planes.set("xdp", new MemoryDataPlane());
+  const say = (): void => {};
+  return new CompositeDataPlane(rungs, planes, new Map(), {
+    log: { info: say, warn: say, error: say },
+    interfacesOf: () => [],
+  });
+}
+
+conformance("of several as one", { skip: false, open: () => Promise.resolve(composite()) });
