@@ -68,6 +68,42 @@ const popWithoutLogin: ServiceRule = ({ section, service, report }) => {
   );
 };
 
+const ftpWithoutReceive: ServiceRule = ({ section, service, report }) => {
+  const first = service.realServers.find(
+    (each) => negotiates(each) && each.check.service === "ftp" && each.check.receive === "",
+  );
+  if (first === undefined) return;
+  report.warn(
+    positionOf(section, "service"),
+    "an ftp check without receive succeeds in ldirectord even if no server is there; here the server must greet, and " +
+      "grant the login and the request if they are set",
+  );
+};
+
+const simpleTcpWithoutReceive: ServiceRule = ({ section, service, report }) => {
+  const first = service.realServers.find(
+    (each) => negotiates(each) && each.check.service === "simpletcp" && each.check.receive === "",
+  );
+  if (first === undefined) return;
+  report.warn(
+    positionOf(section, "service"),
+    "a simpletcp check without receive depends on chance in ldirectord; here any line of an answer will do",
+  );
+};
+
+const proxyRequest: ServiceRule = ({ section, service, report }) => {
+  const requests = service.realServers
+    .filter((each) => negotiates(each) && each.check.service === "http_proxy")
+    .map(({ check }) => check.request.replace(/^\//, ""));
+  if (requests.some((request) => !/^https?:\/\//i.test(request))) {
+    const what = "a check through a proxy asks for a whole address, such as http://www.example/";
+    report.warn(positionOf(section, "request"), `${what}: with another request no real server comes up`);
+  } else if (requests.some((request) => /^https:/i.test(request))) {
+    const what = "https is fetched directly, as with ldirectord";
+    report.warn(positionOf(section, "request"), `${what}: the real servers are not asked`);
+  }
+};
+
 const sqlWithoutLoginOrRequest: ServiceRule = ({ section, service, report }) => {
   const first = service.realServers.find(
     (each) =>
@@ -137,6 +173,9 @@ export const serviceRules: readonly ServiceRule[] = [
   checkOffUsesFallback,
   dnsWithoutReceive,
   popWithoutLogin,
+  ftpWithoutReceive,
+  simpleTcpWithoutReceive,
+  proxyRequest,
   sqlWithoutLoginOrRequest,
   headWithReceive,
   connectWithoutPort,

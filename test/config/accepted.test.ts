@@ -105,6 +105,32 @@ const warned: readonly (readonly [string, string, readonly string[]])[] = [
     ["1:1: warning: a dns check without receive never succeeds: no real server comes up"],
   ],
   [
+    "ftp without receive",
+    "virtual=10.0.0.1:21\n\treal=10.0.0.2:21 gate\n",
+    [
+      "1:1: warning: an ftp check without receive succeeds in ldirectord even if no server is there; here the server must greet, and grant the login and the request if they are set",
+    ],
+  ],
+  [
+    "simpletcp without receive",
+    'virtual=10.0.0.1:7\n\treal=10.0.0.2:7 gate\n\tservice=simpletcp\n\trequest="x"\n',
+    [
+      "3:10: warning: a simpletcp check without receive depends on chance in ldirectord; here any line of an answer will do",
+    ],
+  ],
+  [
+    "a check through a proxy without a whole address",
+    "virtual=10.0.0.1:3128\n\treal=10.0.0.2:3128 gate\n",
+    [
+      "1:1: warning: a check through a proxy asks for a whole address, such as http://www.example/: with another request no real server comes up",
+    ],
+  ],
+  [
+    "a check of https through a proxy",
+    'virtual=10.0.0.1:3128\n\treal=10.0.0.2:3128 gate\n\trequest="https://www.example/"\n',
+    ["3:10: warning: https is fetched directly, as with ldirectord: the real servers are not asked"],
+  ],
+  [
     "a per-real request with a leading slash",
     `${v}\treal=10.0.0.2:80 gate 1 "/a", "b"\n`,
     [
