@@ -15,6 +15,8 @@
 #include "fragment.h"
 #include "schedule.h"
 #include "forward.h"
+#include "reply.h"
+#include "icmp_related.h"
 #include "ending.h"
 #include "control.h"
 #include "layout.h"
@@ -74,10 +76,29 @@ static __always_inline int forward_fragment(struct xdp_md *ctx, const struct pac
 	if (!id)
 		/* A fragment for the director itself, or whose first one has not come. */
 		return pass(COUNTER(pass_fragment));
+	if (id & FRAGMENT_OF_REPLY)
+		return send_reply(ctx, packet, id & ~FRAGMENT_OF_REPLY);
 	real_server = lookup(real_servers, id);
 	if (!real_server)
 		return XDP_ABORTED;
 	return forward(ctx, packet, real_server, id, ipv6);
+}
+
+/* Neither TCP nor UDP of a service, nor a fragment of it. */
+static __always_inline int direct_icmp(struct xdp_md *ctx, struct packet *packet, const bool ipv6)
+{
+	int id;
+
+	if (!ipv6) {
+		int result = check_ipv4(ctx, packet);
+
+		if (result != GO_ON)
+			return result;
+	}
+	id = icmp_related(ctx, packet);
+	if (id == RELATED_TO_NONE)
+		return error_of_tunnel(ctx, packet);
+	return id > 0 ? forward_otherwise(ctx, packet, id) : -id;
 }
 
 static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, const bool ipv6)
@@ -89,12 +110,12 @@ static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, con
 
 	result = ipv6 ? parse_ipv6(ctx, packet) : parse_ipv4(ctx, packet);
 	if (result != GO_ON)
-		return result;
+		return result == GO_ON_ICMP ? direct_icmp(ctx, packet, ipv6) : result;
 	if (packet->fragment == FRAGMENT_LATER)
 		return forward_fragment(ctx, packet, ipv6);
 	packet->service = service_lookup(packet, ipv6);
 	if (!packet->service)
-		return pass(COUNTER(pass_not_service));
+		return settings.masquerades ? reply(ctx, packet) : pass(COUNTER(pass_not_service));
 	if (!ipv6) {
 		result = check_ipv4(ctx, packet);
 		if (result != GO_ON)

@@ -89,6 +89,20 @@ enum forwarding_method {
 	METHOD_GATE = 3,
 };
 
+/* How a packet is wrapped for METHOD_IPIP; IP_VS_CONN_F_TUNNEL_TYPE_* of the kernel's ip_vs.h. */
+enum tunnel_type {
+	TUNNEL_IPIP = 0,
+	TUNNEL_GUE = 1,
+	TUNNEL_GRE = 2,
+};
+
+/* Of GUE's UDP header and of GRE; IP_VS_TUNNEL_ENCAP_FLAG_* of the kernel's ip_vs.h. */
+enum tunnel_checksum {
+	TUNNEL_CHECKSUM_NONE = 0,
+	TUNNEL_CHECKSUM_FULL = 1,
+	TUNNEL_CHECKSUM_REMOTE = 2, /* of packets that come from the network: as none */
+};
+
 enum address_family {
 	FAMILY_NONE = 0,
 	FAMILY_IPV4 = 4,
@@ -101,6 +115,12 @@ enum service_slot_kind {
 	SERVICE_SLOT_IPV6 = 6,
 	SERVICE_SLOT_OWN_IPV4 = 20, /* an address of this machine, not a service */
 	SERVICE_SLOT_OWN_IPV6 = 22,
+	SERVICE_SLOT_REPLY_IPV4 =
+		30, /* endpoint of a masqueraded real server, whose id `service` is */
+	SERVICE_SLOT_REPLY_IPV6 = 32,
+	SERVICE_SLOT_STATION =
+		40, /* a real server that may be a director, too: its service in address[1],
+				       * its MAC address behind that; `service` is its id */
 	SERVICE_SLOT_DELETED = 255, /* probing goes on behind it */
 };
 
@@ -120,6 +140,8 @@ enum real_server_flag {
 		1 << 0, /* member of its service; without: taken away, connections linger */
 	REAL_SERVER_LOCAL = 1 << 1,    /* an address of this machine: to the stack */
 	REAL_SERVER_RESOLVED = 1 << 2, /* interface and MAC addresses are valid */
+	REAL_SERVER_FELLOW =
+		1 << 3, /* its service has one on this machine: it may be a director, too */
 };
 
 /* A network interface the program is attached to, found by (ifindex, vlan). */
@@ -185,7 +207,8 @@ struct service_state {
 	__u32 restarted;  /* wrr: nothing was found, the next round begins from the list's head */
 	__u32 limit_tick; /* the second that limit_count counts new connections of */
 	__u32 limit_count;
-	__u32 reserved[4];
+	__u64 retired_replies; /* for user space: reply_counters of real servers that are gone */
+	__u64 retired_reply_bytes;
 };
 
 /* Ring: positions [previous end, end) walk `length` members from `first`, again and again. */
@@ -228,6 +251,31 @@ struct real_server {
 	__u32 upper_threshold; /* connections; 0: none */
 	__u32 lower_threshold;
 	__u32 idle_timeout; /* its service's */
+};
+
+/* What wraps the packets of a real server of METHOD_IPIP; by its id. User space writes all but the path's MTU. */
+struct tunnel {
+	__be32 source[4]; /* outer source address; IPv4 in [3] */
+	__be16 port;	  /* UDP port of GUE */
+	__u8 type;	  /* enum tunnel_type */
+	__u8 checksum;	  /* enum tunnel_checksum */
+	__u16 overhead;	  /* bytes that it adds to a packet */
+	__u16 path_mtu;	  /* of the way to the real server, told by an ICMP error; 0: none has */
+	__u32 path_mtu_tick;
+	__u32 reserved;
+};
+
+/* Per CPU: what real servers have answered through the director. */
+struct reply_counters {
+	__u64 packets;
+	__u64 bytes; /* IP length */
+};
+
+/* Where a VLAN interface lies; by its index. */
+struct vlan_link {
+	__u32 ifindex; /* physical */
+	__u16 vlan;
+	__u16 reserved;
 };
 
 /*
@@ -319,8 +367,10 @@ struct fragment_key {
 	__u32 protocol;
 };
 
+#define FRAGMENT_OF_REPLY (1U << 31)
+
 struct fragment {
-	__u32 real_server;
+	__u32 real_server; /* FRAGMENT_OF_REPLY: it comes from that one */
 	__u32 tick;
 };
 
@@ -336,6 +386,8 @@ struct packet_counters {
 	__u64 pass_source_address;
 	__u64 pass_option;
 	__u64 pass_fragment;
+	__u64 pass_directed; /* by a fellow director, to this machine as a real server */
+	__u64 pass_icmp;     /* an ICMP error that tells of no connection of ours */
 	/* dropped */
 	__u64 drop_short_header;
 	__u64 drop_no_real_server;
@@ -354,12 +406,13 @@ struct packet_counters {
 	/* forwarded all the same, but worth a number */
 	__u64 forward_untracked;
 	__u64 forward_fragment;
+	__u64 forward_icmp; /* an ICMP error, to whom it concerns */
 	/* the connection table */
 	__u64 expired;
 	__u64 victim_expired;
 	__u64 victim_closing;
 	__u64 victim_half_open;
-	__u64 reserved[4];
+	__u64 reserved;
 };
 
 /* Values of settings.conn_reuse_mode and settings.expire_nodest_conn beyond off (0) and on (1). */
@@ -379,6 +432,8 @@ struct settings {
 	__u32 icmp_per_second;	    /* rate limit of ICMP errors, per CPU; 0: none are sent */
 	__u32 templates;     /* a persistence template was made at some time; written by packets */
 	__u32 ftp_services;  /* some service has port 21 */
+	__u32 masquerades;   /* some real server is of METHOD_MASQ */
+	__u32 fellows;	     /* some real server has REAL_SERVER_FELLOW */
 	__u64 own_addresses; /* filter over IPv4 own addresses, written by control() */
 	/* As the kernel's sysctls net.ipv4.vs.*, docs/IPVS.md has the differences. */
 	__u32 conn_reuse_mode;
@@ -392,6 +447,8 @@ struct settings {
 	__u32 idle_timeouts;	 /* some service has a timeout of its own */
 	__u32 lblc_expiration;	 /* seconds */
 	__u32 lblcr_expiration;
+	__u32 vlan_links; /* some interface is of a VLAN */
+	__u32 reserved;
 };
 
 /* The clock and the sweep; written by the timer only. Lies in `.data.sweep`. */
@@ -434,6 +491,7 @@ _Static_assert(sizeof(struct service_slot) == 32, "service_slot");
 _Static_assert(sizeof(struct service) == 128, "service");
 _Static_assert(sizeof(struct service_state) == 64, "service_state");
 _Static_assert(sizeof(struct real_server) == 64, "real_server");
+_Static_assert(sizeof(struct tunnel) == 32, "tunnel");
 _Static_assert(sizeof(struct real_server_load) == 16, "real_server_load");
 _Static_assert(sizeof(struct real_server_history) == 16, "real_server_history");
 _Static_assert(sizeof(struct tree_siblings) == 32, "tree_siblings");

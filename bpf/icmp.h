@@ -9,6 +9,7 @@
 
 #include <linux/icmpv6.h>
 
+#include "checksum.h"
 #include "parse.h"
 
 /* linux/icmp.h would bring in the C library's sockets. */
@@ -29,22 +30,12 @@ struct icmp_header {
 #define ICMPV6_ROOM (1280 - sizeof(struct ipv6hdr) - sizeof(struct icmp6hdr))
 #define ICMP_TOS_PRECEDENCE 0xc0
 #define ICMP_HOP_LIMIT 64
-#define CHECKSUM_BLOCK 512
 
 enum icmp_error {
 	ICMP_ERROR_PORT_UNREACHABLE,
 	ICMP_ERROR_TIME_EXCEEDED,
 	ICMP_ERROR_TOO_BIG,
 };
-
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
 
 static __always_inline bool icmp_allowed(struct scratch *scratch)
 {
@@ -53,36 +44,6 @@ static __always_inline bool icmp_allowed(struct scratch *scratch)
 		scratch->icmp_sent = 0;
 	}
 	return scratch->icmp_sent++ < settings.icmp_per_second;
-}
-
-/* Sum over the quoted bytes, which are copied into the scratch and padded with zeroes to a whole word. */
-static __always_inline __s64 sum_quote(struct xdp_md *ctx, struct scratch *scratch, __u32 offset,
-				       __u32 length)
-{
-	__u32 last = length - 1, rest, size;
-	__s64 sum = 0;
-
-	/* Else clang asks for "not 0", from which Linux 6.1 learns no lower bound: "off=8 size=0". */
-	asm volatile("" : "+r"(last));
-	if (last >= ICMP_QUOTE_MAX)
-		return -1;
-	rest = (last & ~3U) + 4;
-	*(__u32 *)(scratch->quote + (last & ~3U)) = 0;
-	if (bpf_xdp_load_bytes(ctx, offset, scratch->quote, last + 1))
-		return -1;
-	for (int block = 0; block < 3; block++) {
-		size = rest;
-		/* Else clang compares one register and uses another. */
-		asm volatile("" : "+r"(size));
-		if (size > CHECKSUM_BLOCK)
-			size = CHECKSUM_BLOCK;
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)(scratch->quote + block * CHECKSUM_BLOCK),
-				    size, sum);
-		if (sum < 0)
-			return -1;
-		rest -= size;
-	}
-	return sum;
 }
 
 static __always_inline void write_ipv4_error(struct iphdr *ip, const struct packet *packet,
@@ -138,12 +99,11 @@ static __always_inline void write_ipv6_error(struct ipv6hdr *ip, const struct pa
 }
 
 /*
- * Turns the packet into an ICMP error to its sender; `mtu` in bytes only for
- * too-big. Returns XDP_TX, or XDP_DROP when over the rate or not possible.
- * Nothing is counted here.
+ * Turns the packet into an ICMP error to its sender, from its destination:
+ * `what` is type << 8 | code, `word` what follows the checksum. Returns XDP_TX,
+ * or XDP_DROP when over the rate or not possible. Nothing is counted here.
  */
-__noinline int icmp_error(struct xdp_md *ctx, const struct packet *packet, enum icmp_error error,
-			  __u32 mtu)
+__noinline int icmp_answer(struct xdp_md *ctx, const struct packet *packet, __u32 what, __be32 word)
 {
 	if (!packet)
 		return XDP_ABORTED;
@@ -156,16 +116,17 @@ __noinline int icmp_error(struct xdp_md *ctx, const struct packet *packet, enum 
 	struct ethernet_header *ethernet, saved;
 	void *data, *data_end;
 	__be16 tags[4] = {};
-	__u32 type, code;
 	long frame;
-	__be32 word = 0;
 	__s64 sum;
 	__u8 tos = 0;
 
+	/* Never an error about an error. */
+	if (packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6)
+		return XDP_DROP;
 	if (!scratch || !icmp_allowed(scratch))
 		return XDP_DROP;
-	sum = sum_quote(ctx, scratch, l2_length, quoted);
-	if (sum < 0)
+	sum = sum_of(ctx, l2_length, quoted);
+	if (sum < 0 || bpf_xdp_load_bytes(ctx, l2_length + 1, &tos, 1))
 		return XDP_DROP;
 	data = (void *)(long)ctx->data;
 	data_end = (void *)(long)ctx->data_end;
@@ -174,7 +135,6 @@ __noinline int icmp_error(struct xdp_md *ctx, const struct packet *packet, enum 
 	saved = *(struct ethernet_header *)data;
 	if (l2_length > ETH_HLEN && bpf_xdp_load_bytes(ctx, ETH_HLEN, tags, 8))
 		return XDP_DROP;
-	tos = scratch->quote[1];
 	frame = data_end - data;
 	/* Else clang 14 subtracts the pointers in 32 bits: "32-bit pointer arithmetic prohibited". */
 	asm volatile("" : "+r"(frame));
@@ -198,26 +158,39 @@ __noinline int icmp_error(struct xdp_md *ctx, const struct packet *packet, enum 
 	if (ipv6) {
 		if (data + l2_length + sizeof(struct ipv6hdr) + sizeof(struct icmp6hdr) > data_end)
 			return XDP_DROP;
-		type = error == ICMP_ERROR_PORT_UNREACHABLE ? ICMPV6_DEST_UNREACH
-		       : error == ICMP_ERROR_TIME_EXCEEDED  ? ICMPV6_TIME_EXCEED
-							    : ICMPV6_PKT_TOOBIG;
-		code = error == ICMP_ERROR_PORT_UNREACHABLE ? ICMPV6_PORT_UNREACH : 0;
-		if (error == ICMP_ERROR_TOO_BIG)
-			word = bpf_htonl(mtu);
-		write_ipv6_error(data + l2_length, packet, quoted, type, code, word, sum);
+		write_ipv6_error(data + l2_length, packet, quoted, what >> 8, what, word, sum);
 	} else {
 		if (data + l2_length + sizeof(struct iphdr) + sizeof(struct icmp_header) > data_end)
 			return XDP_DROP;
-		type = error == ICMP_ERROR_TIME_EXCEEDED ? ICMP_TIME_EXCEEDED : ICMP_DEST_UNREACH;
-		code = error == ICMP_ERROR_PORT_UNREACHABLE ? ICMP_PORT_UNREACH
-		       : error == ICMP_ERROR_TOO_BIG	    ? ICMP_FRAG_NEEDED
-							    : ICMP_EXC_TTL;
-		if (error == ICMP_ERROR_TOO_BIG)
-			word = bpf_htonl(mtu & 0xffff);
 		write_ipv4_error(data + l2_length, packet, quoted, tos, scratch->icmp_sent * 40503,
-				 type, code, word, sum);
+				 what >> 8, what, word, sum);
 	}
 	return XDP_TX;
+}
+
+/* As icmp_answer(); `mtu` in bytes only for too-big. */
+static __always_inline int icmp_error(struct xdp_md *ctx, const struct packet *packet,
+				      enum icmp_error error, __u32 mtu)
+{
+	bool ipv6 = packet->family == FAMILY_IPV6;
+
+	switch (error) {
+	case ICMP_ERROR_PORT_UNREACHABLE:
+		return icmp_answer(ctx, packet,
+				   ipv6 ? ICMPV6_DEST_UNREACH << 8 | ICMPV6_PORT_UNREACH
+					: ICMP_DEST_UNREACH << 8 | ICMP_PORT_UNREACH,
+				   0);
+	case ICMP_ERROR_TIME_EXCEEDED:
+		return icmp_answer(ctx, packet,
+				   ipv6 ? ICMPV6_TIME_EXCEED << 8 | ICMPV6_EXC_HOPLIMIT
+					: ICMP_TIME_EXCEEDED << 8 | ICMP_EXC_TTL,
+				   0);
+	default:
+		return icmp_answer(ctx, packet,
+				   ipv6 ? ICMPV6_PKT_TOOBIG << 8
+					: ICMP_DEST_UNREACH << 8 | ICMP_FRAG_NEEDED,
+				   bpf_htonl(ipv6 ? mtu : mtu & 0xffff));
+	}
 }
 
 #endif

@@ -14,6 +14,8 @@ const volatile union {
 	enum scheduler scheduler;
 	enum scheduler_flag scheduler_flag;
 	enum forwarding_method forwarding_method;
+	enum tunnel_type tunnel_type;
+	enum tunnel_checksum tunnel_checksum;
 	enum address_family address_family;
 	enum service_slot_kind service_slot_kind;
 	enum service_flag service_flag;

@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "director.h"
+#include "packet.h"
 
 struct settings settings SEC(".data.settings") = {
 	.layout_version = LAYOUT_VERSION,
@@ -76,6 +77,38 @@ struct {
 	__type(key, __u32);
 	__type(value, struct real_server_counters);
 } real_server_counters SEC(".maps");
+
+/* Of real servers of METHOD_IPIP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_REAL_SERVERS);
+	__type(key, __u32);
+	__type(value, struct tunnel);
+} tunnels SEC(".maps");
+
+/* Of real servers of METHOD_MASQ: the next one with the same address, port and protocol, 0: none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_REAL_SERVERS);
+	__type(key, __u32);
+	__type(value, __u32);
+} same_endpoints SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_REAL_SERVERS);
+	__type(key, __u32);
+	__type(value, struct reply_counters);
+} reply_counters SEC(".maps");
+
+/* The kernel's tables name a VLAN interface; frames leave by the physical one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_INTERFACES);
+	__type(key, __u32);
+	__type(value, struct vlan_link);
+} vlan_links SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
@@ -181,16 +214,13 @@ struct {
 	__type(value, struct sweeper);
 } sweeper SEC(".maps");
 
-/* Room to build an ICMP error's checksum in, and its rate limit. */
-#define ICMP_QUOTE_MAX 1232
-
+/* The rate limit of ICMP errors, and room to sum up bytes in. */
 struct scratch {
 	__u32 tick;
 	__u32 icmp_sent; /* in this tick */
 	__u32 reset_tick;
 	__u32 resets_sent;
-	__u8 quote[ICMP_QUOTE_MAX + 304]
-		__attribute__((aligned(8))); /* three blocks of 512 bytes */
+	__u8 quote[520] __attribute__((aligned(8))); /* a block, and slack for the verifier */
 };
 
 struct {
@@ -199,6 +229,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratches SEC(".maps");
+
+/* The packet that an ICMP error in hand quotes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet);
+} quotes SEC(".maps");
 
 #define lookup(map, index)                            \
 	({                                            \

@@ -20,6 +20,7 @@
 #include "sctp_state.h"
 
 #define GO_ON (-1)
+#define GO_ON_ICMP (-2) /* parsed up to the header of ICMP or ICMPv6 */
 
 #define IP_FRAGMENT_BITS 0x3fff /* more fragments, or an offset */
 #define IP_MORE_FRAGMENTS 0x2000
@@ -251,7 +252,7 @@ static __always_inline int parse_ipv4(struct xdp_md *ctx, struct packet *packet)
 	    packet->l2_length + total_length > data_end - data)
 		return pass(COUNTER(pass_malformed));
 	packet->protocol = ip->protocol;
-	if (!is_served(packet->protocol))
+	if (!is_served(packet->protocol) && packet->protocol != IPPROTO_ICMP)
 		return pass(COUNTER(pass_not_service));
 	packet->family = FAMILY_IPV4;
 	packet->source[3] = ip->saddr;
@@ -268,6 +269,8 @@ static __always_inline int parse_ipv4(struct xdp_md *ctx, struct packet *packet)
 		if (packet->fragment == FRAGMENT_LATER)
 			return GO_ON;
 	}
+	if (packet->protocol == IPPROTO_ICMP)
+		return GO_ON_ICMP;
 	return parse_transport(ctx, packet, total_length - header_length);
 }
 
@@ -299,7 +302,7 @@ __noinline int ipv6_extensions(struct xdp_md *ctx, struct packet *packet, __u32 
 	for (int i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
 		__u8 header[8];
 
-		if (is_served(next)) {
+		if (is_served(next) || next == IPPROTO_ICMPV6) {
 			packet->protocol = next;
 			return offset;
 		}
@@ -363,6 +366,8 @@ static __always_inline int parse_ipv6(struct xdp_md *ctx, struct packet *packet)
 			return GO_ON;
 		if (packet->l4_offset - packet->l2_length > packet->bytes)
 			return pass(COUNTER(pass_malformed));
+		if (packet->protocol == IPPROTO_ICMPV6)
+			return GO_ON_ICMP;
 	}
 	return parse_transport(ctx, packet,
 			       packet->bytes - (packet->l4_offset - packet->l2_length));

@@ -7,6 +7,7 @@
 #ifndef SCHEDULE_H
 #define SCHEDULE_H
 
+#include "fellow.h"
 #include "icmp.h"
 #include "limit.h"
 #include "persistence.h"
@@ -91,6 +92,8 @@ static __always_inline int schedule(struct xdp_md *ctx, const struct packet *pac
 
 	if (!service)
 		return ACTION(pass(COUNTER(pass_not_service)));
+	if (settings.fellows && is_directed(ctx, packet))
+		return ACTION(pass(COUNTER(pass_directed)));
 	if (packet->flags & HEADER_SHORT)
 		return ACTION(drop(COUNTER(drop_short_header)));
 	if (!may_open(packet))

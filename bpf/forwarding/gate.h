@@ -33,28 +33,48 @@ static __always_inline bool count_down(struct xdp_md *ctx, __u32 l2_length, cons
 	return true;
 }
 
+/* The first part of struct real_server: what a frame needs to get there. */
+struct next_hop {
+	__u8 mac[6];
+	__u8 source_mac[6]; /* of the outgoing interface */
+	__u32 ifindex;	    /* physical outgoing interface */
+	__u16 vlan;	    /* tag to leave with, 0: none */
+	__u16 mtu;	    /* bytes; 0: unknown */
+};
+
+_Static_assert(__builtin_offsetof(struct real_server, source_mac) == 6 &&
+		       __builtin_offsetof(struct real_server, ifindex) == 12 &&
+		       __builtin_offsetof(struct real_server, vlan) == 16 &&
+		       __builtin_offsetof(struct real_server, mtu) == 18,
+	       "next_hop");
+
+static __always_inline const struct next_hop *next_hop_of(const struct real_server *real_server)
+{
+	return (const struct next_hop *)real_server;
+}
+
 /* Another number of tags goes out than came in: moves the frame's start. */
 __noinline int resize_link_header(struct xdp_md *ctx, __u32 from, __u32 to)
 {
 	return bpf_xdp_adjust_head(ctx, (int)from - (int)to);
 }
 
-static __always_inline bool write_link_header(struct xdp_md *ctx, const struct packet *packet,
-					      const struct real_server *real_server,
-					      const bool ipv6)
+/* Replaces a link header of `l2_length` bytes; `fresh`: in which no type has been written yet. */
+static __always_inline bool write_link_header(struct xdp_md *ctx, __u32 l2_length,
+					      const struct next_hop *hop, const bool ipv6,
+					      const bool fresh)
 {
-	const __u16 *to = (const __u16 *)real_server->next_hop_mac;
-	const __u16 *from = (const __u16 *)real_server->source_mac;
-	__u32 vlan = real_server->vlan;
+	const __u16 *to = (const __u16 *)hop->mac;
+	const __u16 *from = (const __u16 *)hop->source_mac;
+	__u32 vlan = hop->vlan;
 	struct ethernet_header *ethernet;
 	struct vlan_header *tag;
 	__be16 type = ipv6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 
-	if (vlan || packet->l2_length != ETH_HLEN) {
+	if (vlan || l2_length != ETH_HLEN) {
 		__u32 length = vlan ? ETH_HLEN + 4 : ETH_HLEN;
 
-		if (packet->l2_length != length &&
-		    resize_link_header(ctx, packet->l2_length, length))
+		if (l2_length != length && resize_link_header(ctx, l2_length, length))
 			return false;
 	}
 	ethernet = (void *)(long)ctx->data;
@@ -64,7 +84,7 @@ static __always_inline bool write_link_header(struct xdp_md *ctx, const struct p
 		ethernet->destination[i] = to[i];
 		ethernet->source[i] = from[i];
 	}
-	if (vlan || packet->l2_length != ETH_HLEN) {
+	if (fresh || vlan || l2_length != ETH_HLEN) {
 		tag = (void *)(ethernet + 1);
 		if ((void *)(tag + 1) > (void *)(long)ctx->data_end)
 			return false;

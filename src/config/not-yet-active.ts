@@ -1,4 +1,4 @@
-import type { Config, ConfiguredRealServer, ConfiguredService, Position } from "../model/config.ts";
+import type { Config, ConfiguredService, Position } from "../model/config.ts";
 
 /** Something that the file asks for, that is understood, and that is not done. */
 export interface NotYetActive {
@@ -22,12 +22,4 @@ export function notYetActive(config: Config): NotYetActive[] {
 function* ofService(service: ConfiguredService): Generator<NotYetActive> {
   const { position } = service;
   if (service.identity.kind === "mark") yield { position, what: `firewall mark ${service.identity.mark}` };
-  if (service.fallback !== undefined && service.fallback.method !== "gate") {
-    yield { position, what: `forwarding method ${service.fallback.method}` };
-  }
-  for (const server of service.realServers) yield* ofRealServer(server);
-}
-
-function* ofRealServer({ position, method }: ConfiguredRealServer): Generator<NotYetActive> {
-  if (method !== "gate") yield { position, what: `forwarding method ${method}` };
 }

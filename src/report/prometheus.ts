@@ -284,6 +284,13 @@ function addPackets(registry: Registry, snapshot: Snapshot): void {
   add(
     registry,
     "counter",
+    "xlb_icmp_errors_forwarded_total",
+    "ICMP errors that were forwarded to whom they concern.",
+    single("forward_icmp"),
+  );
+  add(
+    registry,
+    "counter",
     "xlb_connection_table_expired_total",
     "Connections that the expiry has freed.",
     single("expired"),

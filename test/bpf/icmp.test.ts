@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { addressBytes, checksum, frame, macBytes } from "../support/packet.ts";
+import { addressBytes, checksum, frame, macBytes, routed } from "../support/packet.ts";
 import { cannotRun, directorMac, openProgram } from "./program.ts";
 
 const clientMac = "02:00:00:00:00:02";
@@ -95,16 +95,17 @@ describe("an ICMP error from the virtual address", { skip: cannotRun }, () => {
     assert.deepEqual(assertIpv4Error(data, 3, 3, 0, 18), sent.subarray(18));
   });
 
-  it("tells the MTU of the way to the real server, if the packet may not be cut", () => {
+  it("tells the MTU of the way to the real server, whether the packet may be cut or not", () => {
     const program = openProgram();
     program.service({ realServers: [{ address: "192.168.200.102", mtu: 1400 }] });
     program.service({ address: v6.destination, realServers: [{ address: "fd00:200::1", mtu: 1400 }] });
     const payload = Buffer.alloc(1440);
-    assertIpv4Error(program.run(frame({ payload })).data, 3, 4, 1400);
+    const sent = frame({ payload });
+    const forwarded = routed(sent, clientMac, directorMac);
+    assert.deepEqual(assertIpv4Error(program.run(sent).data, 3, 4, 1400), forwarded.subarray(14, 14 + 548));
     assertIpv6Error(program.run(frame({ ...v6, payload: Buffer.alloc(1400) })).data, 2, 0, 1400);
-    assert.equal(program.run(frame({ payload, fragment: 0 })).verdict, "DROP");
-    assert.equal(program.counters().icmp_too_big, 2n);
-    assert.equal(program.counters().drop_too_big, 1n);
+    assertIpv4Error(program.run(frame({ payload, fragment: 0 })).data, 3, 4, 1400);
+    assert.equal(program.counters().icmp_too_big, 3n);
   });
 
   it("is not sent more often than its limit allows", () => {

@@ -3,12 +3,13 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after } from "node:test";
+import { encodeTunnel, familyNumbers, methodNumbers, plainTunnel } from "../../src/dataplane/xdp/codec.ts";
 import { Control } from "../../src/dataplane/xdp/control.ts";
+import { ReplyTable, writeStations } from "../../src/dataplane/xdp/endpoints.ts";
 import {
   addressFamily,
   connectionExtra,
   connectionState,
-  forwardingMethod,
   realServerFlag,
   scheduler,
   serviceFlag,
@@ -17,8 +18,10 @@ import {
 } from "../../src/dataplane/xdp/layout.generated.ts";
 import type { PacketCounters, RealServerLoad, Settings } from "../../src/dataplane/xdp/layout.generated.ts";
 import { ensureBpffs, loadDirector, mapPath, pinProgram, removePins } from "../../src/dataplane/xdp/load.ts";
-import { openMaps } from "../../src/dataplane/xdp/maps.ts";
+import { encodeIndex, openMaps } from "../../src/dataplane/xdp/maps.ts";
 import type { DirectorMaps } from "../../src/dataplane/xdp/maps.ts";
+import { familyOf } from "../../src/model/service.ts";
+import type { ForwardingMethod, Tunnel } from "../../src/model/service.ts";
 import { loadNative } from "../../src/native.ts";
 import { addressBytes, macBytes } from "../support/packet.ts";
 
@@ -43,6 +46,12 @@ export interface RealServerSpec {
   readonly vlan?: number;
   readonly mtu?: number;
   readonly local?: boolean;
+  readonly method?: ForwardingMethod;
+  /** Default: the service's. */
+  readonly port?: number;
+  /** Of the method ipip; `source` is the outer source address. */
+  readonly tunnel?: Partial<Tunnel> & { readonly source?: string };
+  readonly fellow?: boolean;
   readonly resolved?: boolean;
 }
 
@@ -80,6 +89,7 @@ export class Program {
   readonly #bpffs: string;
   readonly #director;
   readonly #object;
+  readonly #replies: ReplyTable;
   #nextService = 1;
   #nextRealServer = 1;
   #nextRing = 0;
@@ -94,6 +104,7 @@ export class Program {
     this.#director = loaded.director;
     this.control = new Control(this.#native, loaded.control);
     this.maps = openMaps(this.#native, this.#bpffs, true);
+    this.#replies = new ReplyTable(this.maps, this.control);
     this.control.sweep();
     this.interface(ingress, 0, directorMac);
   }
@@ -143,17 +154,30 @@ export class Program {
         flags:
           realServerFlag.REAL_SERVER_AVAILABLE |
           (realServer.local === true ? realServerFlag.REAL_SERVER_LOCAL : 0) |
+          (realServer.fellow === true ? realServerFlag.REAL_SERVER_FELLOW : 0) |
           (realServer.resolved === false || realServer.local === true ? 0 : realServerFlag.REAL_SERVER_RESOLVED),
         address: words(realServer.address),
-        port,
-        family: ipv6 ? addressFamily.FAMILY_IPV6 : addressFamily.FAMILY_IPV4,
-        method: forwardingMethod.METHOD_GATE,
+        port: realServer.port ?? port,
+        family: familyNumbers[familyOf(realServer.address)],
+        method: methodNumbers[realServer.method ?? "gate"],
         leaf: added,
         upper_threshold: 0,
         lower_threshold: 0,
         idle_timeout: spec.idleTimeout ?? 0,
       });
+      if (realServer.method === "ipip") this.#tunnel(index, realServer);
+      if (realServer.method === "masq") {
+        const endpoint = { protocol, address: realServer.address, port: port === 0 ? 0 : (realServer.port ?? port) };
+        this.#replies.put(index, endpoint);
+      }
     });
+    writeStations(
+      this.maps,
+      this.control,
+      spec.realServers.flatMap(({ fellow, mac }, added) =>
+        fellow === true ? [{ realServer: ids[added] ?? 0, service: id, mac: macBytes(mac ?? "") }] : [],
+      ),
+    );
     const members = ids.filter((_, i) => (spec.realServers[i]?.weight ?? 1) > 0).reverse();
     this.maps.ringMembers.write(ring, Uint32Array.from(members));
     this.maps.ringSegments.write(id - 1, { end: members.length, first: ring, length: members.length, weight: 1 });
@@ -200,6 +224,12 @@ export class Program {
     return { service: id, realServers: ids };
   }
 
+  #tunnel(id: number, { address, tunnel = {} }: RealServerSpec): void {
+    const family = familyOf(address);
+    const { source = family === "ipv6" ? "fd00:200::52" : "192.168.200.52", ...rest } = tunnel;
+    this.maps.tunnels.write(id, encodeTunnel({ ...plainTunnel, ...rest }, family, source));
+  }
+
   run(bytes: Uint8Array): { verdict: (typeof verdicts)[number]; data: Buffer } {
     const { verdict, data } = this.#native.programTestRun(this.#director, bytes, 1, ingress);
     const name = verdicts[verdict];
@@ -216,6 +246,17 @@ export class Program {
       const names = Object.keys(sum) as (keyof PacketCounters)[];
       return Object.fromEntries(names.map((name) => [name, sum[name] + cpu[name]])) as unknown as PacketCounters;
     });
+  }
+
+  /** What the real server has sent through the director. */
+  replies(realServer: number): bigint {
+    return (this.maps.replyCounters.readRange(realServer, 1)[0] ?? []).reduce((sum, { packets }) => sum + packets, 0n);
+  }
+
+  /** An interface that frames may leave by. */
+  redirectTo(ifindex: number): void {
+    const port = new Uint8Array(Uint32Array.of(ifindex, 0).buffer);
+    this.#native.mapUpdate(this.maps.redirectPorts, encodeIndex(ifindex), port, 0);
   }
 
   packets(realServer: number): bigint {

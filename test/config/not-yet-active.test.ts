@@ -22,8 +22,6 @@ test("each thing without effect is named once for a service, where it stands", a
     "\tscheduler=sh\n\tmonitorfile=/tmp/m\n\tfallbackcommand=/f\nvirtual=7\n\tchecktype=external\n\treal=10.0.0.2 ipip\n" +
     "virtual=10.0.0.1:53\n\tops=yes\n";
   assert.deepEqual(await found(text), [
-    "5:7 forwarding method masq",
     "10:1 firewall mark 7",
-    "12:7 forwarding method ipip",
   ]);
 });

@@ -33,7 +33,10 @@ export class FakeNetwork implements Network {
     const given = this.resolutions.get(address);
     if (given !== undefined) return given;
     if (address.includes(":")) return { kind: "unresolved", reason: "IPv6 is not resolved here" };
-    return { kind: "resolved", hop: { ifindex: this.#ifindex, vlan: 0, mtu: 1500, sourceMac, mac: macOf(address) } };
+    return {
+      kind: "resolved",
+      hop: { ifindex: this.#ifindex, vlan: 0, mtu: 1500, sourceMac, source: "10.0.0.1", mac: macOf(address) },
+    };
   }
 
   watch(addresses: Iterable<string>): void {

@@ -8,13 +8,12 @@ export function refusalOf(service: ConfiguredService, isLocal: (address: string)
   if (identity.port === 0 && persistence === undefined) return "a service for all ports needs persistence";
   for (const { address, port, method } of [...service.realServers, ...(fallback === undefined ? [] : [fallback])]) {
     const samePort = port === identity.port || identity.port === 0;
-    if (address.includes(":") !== identity.address.includes(":")) {
-      return `real server ${address} is of another address family than the service`;
-    }
-    // Packets for this machine go to its stack as they are, whatever the method.
-    if (isLocal(address) && samePort) continue;
-    if (method !== "gate") return `forwarding method ${method} is not yet active in XDP`;
-    if (!samePort) return `real server ${address} has port ${port}, but gate cannot change the port`;
+    const mixed = address.includes(":") !== identity.address.includes(":");
+    // As the kernel's IPVS: only a tunnel leads from one family into the other.
+    if (mixed && method !== "ipip") return `real server ${address} is of another address family than the service`;
+    if (samePort) continue;
+    if (isLocal(address)) return `real server ${address} is this machine, where the port cannot change to ${port}`;
+    if (method !== "masq") return `real server ${address} has port ${port}, but ${method} cannot change the port`;
   }
   return undefined;
 }

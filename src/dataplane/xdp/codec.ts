@@ -1,7 +1,15 @@
 /** Between the vocabulary of src/model and the numbers that lie in the maps. */
-import { addressFamily, connectionState, forwardingMethod, scheduler } from "./layout.generated.ts";
-import { schedulers } from "../../model/service.ts";
-import type { Family, ForwardingMethod, Protocol, Scheduler } from "../../model/service.ts";
+import {
+  addressFamily,
+  connectionState,
+  forwardingMethod,
+  scheduler,
+  tunnelChecksum,
+  tunnelType,
+} from "./layout.generated.ts";
+import type { Tunnel as TunnelRecord } from "./layout.generated.ts";
+import { schedulers, tunnelTypes } from "../../model/service.ts";
+import type { Family, ForwardingMethod, Protocol, Scheduler, Tunnel, TunnelType } from "../../model/service.ts";
 
 export const familyNumbers = {
   ipv4: addressFamily.FAMILY_IPV4,
@@ -33,6 +41,52 @@ export const methodNumbers = {
   ipip: forwardingMethod.METHOD_IPIP,
   gate: forwardingMethod.METHOD_GATE,
 } as const satisfies Record<ForwardingMethod, number>;
+
+const tunnelTypeNumbers = {
+  ipip: tunnelType.TUNNEL_IPIP,
+  gue: tunnelType.TUNNEL_GUE,
+  gre: tunnelType.TUNNEL_GRE,
+} as const satisfies Record<TunnelType, number>;
+
+const tunnelChecksumNumbers = {
+  none: tunnelChecksum.TUNNEL_CHECKSUM_NONE,
+  full: tunnelChecksum.TUNNEL_CHECKSUM_FULL,
+  remote: tunnelChecksum.TUNNEL_CHECKSUM_REMOTE,
+} as const satisfies Record<Tunnel["checksum"], number>;
+
+export const plainTunnel: Tunnel = { type: "ipip", port: 0, checksum: "none" };
+
+/** Bytes that the tunnel's own headers take behind the outer IP header. */
+function tunnelHeader({ type, checksum }: Tunnel): number {
+  if (type === "gue") return 12;
+  if (type === "gre") return checksum === "full" ? 8 : 4;
+  return 0;
+}
+
+/** `source` is the address that packets leave from; undefined: not known yet. `outer`: the real server's family. */
+export function encodeTunnel(tunnel: Tunnel, outer: Family, source: string | undefined): TunnelRecord {
+  return {
+    source: source === undefined ? [0, 0, 0, 0] : addressWords(source),
+    port: tunnel.port,
+    type: tunnelTypeNumbers[tunnel.type],
+    checksum: tunnelChecksumNumbers[tunnel.checksum],
+    overhead: (outer === "ipv6" ? 40 : 20) + tunnelHeader(tunnel),
+    path_mtu: 0,
+    path_mtu_tick: 0,
+  };
+}
+
+/** Undefined: plain IP in IP. */
+export function decodeTunnel({ type, port, checksum }: TunnelRecord): Tunnel | undefined {
+  const name = tunnelTypes.find((candidate) => tunnelTypeNumbers[candidate] === type) ?? "ipip";
+  if (name === "ipip") return undefined;
+  const { TUNNEL_CHECKSUM_FULL, TUNNEL_CHECKSUM_REMOTE } = tunnelChecksum;
+  return {
+    type: name,
+    port,
+    checksum: checksum === TUNNEL_CHECKSUM_FULL ? "full" : checksum === TUNNEL_CHECKSUM_REMOTE ? "remote" : "none",
+  };
+}
 
 export function familyFromNumber(number: number): Family {
   return number === familyNumbers.ipv6 ? "ipv6" : "ipv4";

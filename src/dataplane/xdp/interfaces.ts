@@ -56,6 +56,7 @@ export class Interfaces {
     this.#report(attached);
     this.#writeInterfaces(attached, all);
     this.#writeRedirectPorts([...outgoing, ...attached.map(({ ifindex }) => ifindex)], all);
+    this.#writeVlanLinks(all);
     this.#writeOwnAddresses();
   }
 
@@ -215,6 +216,24 @@ export class Interfaces {
         log.warn(`no redirection to interface ${ifindex}: ${(error as Error).message}`);
       }
     }
+  }
+
+  /** For ways that the data path asks the kernel for, which names VLAN interfaces. */
+  #writeVlanLinks(all: readonly NetworkInterface[]): void {
+    const { native, maps } = this.#deps;
+    const wanted = new Map<number, Uint8Array>();
+    for (const { ifindex, vlan } of all) {
+      if (vlan !== undefined && wanted.size < layout.MAX_INTERFACES) {
+        wanted.set(ifindex, layout.vlanLink.encode({ ifindex: vlan.parent, vlan: vlan.id }));
+      }
+    }
+    const keys = native.mapKeys(maps.vlanLinks);
+    for (let at = 0; at < keys.length; at += 4) {
+      const ifindex = keys.readUInt32LE(at);
+      if (!wanted.has(ifindex)) native.mapDelete(maps.vlanLinks, encodeIndex(ifindex));
+    }
+    for (const [ifindex, link] of wanted) native.mapUpdate(maps.vlanLinks, encodeIndex(ifindex), link, 0);
+    new Uint32Array(maps.settings.memory)[layout.settings.fields.vlan_links.offset / 4] = wanted.size > 0 ? 1 : 0;
   }
 
   /** Packets with a source address of this machine are not for us to forward. */

@@ -102,6 +102,22 @@ export const forwardingMethod = {
 } as const;
 export type ForwardingMethod = (typeof forwardingMethod)[keyof typeof forwardingMethod];
 
+/** `enum tunnel_type`. */
+export const tunnelType = {
+  TUNNEL_IPIP: 0,
+  TUNNEL_GUE: 1,
+  TUNNEL_GRE: 2,
+} as const;
+export type TunnelType = (typeof tunnelType)[keyof typeof tunnelType];
+
+/** `enum tunnel_checksum`. */
+export const tunnelChecksum = {
+  TUNNEL_CHECKSUM_NONE: 0,
+  TUNNEL_CHECKSUM_FULL: 1,
+  TUNNEL_CHECKSUM_REMOTE: 2,
+} as const;
+export type TunnelChecksum = (typeof tunnelChecksum)[keyof typeof tunnelChecksum];
+
 /** `enum address_family`. */
 export const addressFamily = {
   FAMILY_NONE: 0,
@@ -117,6 +133,9 @@ export const serviceSlotKind = {
   SERVICE_SLOT_IPV6: 6,
   SERVICE_SLOT_OWN_IPV4: 20,
   SERVICE_SLOT_OWN_IPV6: 22,
+  SERVICE_SLOT_REPLY_IPV4: 30,
+  SERVICE_SLOT_REPLY_IPV6: 32,
+  SERVICE_SLOT_STATION: 40,
   SERVICE_SLOT_DELETED: 255,
 } as const;
 export type ServiceSlotKind = (typeof serviceSlotKind)[keyof typeof serviceSlotKind];
@@ -140,6 +159,7 @@ export const realServerFlag = {
   REAL_SERVER_AVAILABLE: 1,
   REAL_SERVER_LOCAL: 2,
   REAL_SERVER_RESOLVED: 4,
+  REAL_SERVER_FELLOW: 8,
 } as const;
 export type RealServerFlag = (typeof realServerFlag)[keyof typeof realServerFlag];
 
@@ -390,6 +410,8 @@ export interface ServiceState {
   readonly restarted: number;
   readonly limit_tick: number;
   readonly limit_count: number;
+  readonly retired_replies: bigint;
+  readonly retired_reply_bytes: bigint;
 }
 
 export const serviceState = {
@@ -406,7 +428,8 @@ export const serviceState = {
     restarted: { offset: 36, size: 4 },
     limit_tick: { offset: 40, size: 4 },
     limit_count: { offset: 44, size: 4 },
-    reserved: { offset: 48, size: 16 },
+    retired_replies: { offset: 48, size: 8 },
+    retired_reply_bytes: { offset: 56, size: 8 },
   },
   read(view: DataView, at: number): ServiceState {
     return {
@@ -421,6 +444,8 @@ export const serviceState = {
       restarted: view.getUint32(at + 36, true),
       limit_tick: view.getUint32(at + 40, true),
       limit_count: view.getUint32(at + 44, true),
+      retired_replies: view.getBigUint64(at + 48, true),
+      retired_reply_bytes: view.getBigUint64(at + 56, true),
     };
   },
   write(view: DataView, at: number, value: ServiceState): void {
@@ -435,7 +460,8 @@ export const serviceState = {
     view.setUint32(at + 36, value.restarted, true);
     view.setUint32(at + 40, value.limit_tick, true);
     view.setUint32(at + 44, value.limit_count, true);
-    clear(view, at + 48, 16);
+    view.setBigUint64(at + 48, value.retired_replies, true);
+    view.setBigUint64(at + 56, value.retired_reply_bytes, true);
   },
   decode(bytes: Uint8Array, at = 0): ServiceState {
     return serviceState.read(viewOf(bytes), at);
@@ -647,6 +673,134 @@ export const realServer = {
     return bytes;
   },
 } as const satisfies Codec<RealServer>;
+
+/** `struct tunnel`, 32 bytes. */
+export interface Tunnel {
+  readonly source: readonly number[];
+  readonly port: number;
+  readonly type: number;
+  readonly checksum: number;
+  readonly overhead: number;
+  readonly path_mtu: number;
+  readonly path_mtu_tick: number;
+}
+
+export const tunnel = {
+  size: 32,
+  fields: {
+    source: { offset: 0, size: 16 },
+    port: { offset: 16, size: 2 },
+    type: { offset: 18, size: 1 },
+    checksum: { offset: 19, size: 1 },
+    overhead: { offset: 20, size: 2 },
+    path_mtu: { offset: 22, size: 2 },
+    path_mtu_tick: { offset: 24, size: 4 },
+    reserved: { offset: 28, size: 4 },
+  },
+  read(view: DataView, at: number): Tunnel {
+    return {
+      source: [
+        view.getUint32(at, false),
+        view.getUint32(at + 4, false),
+        view.getUint32(at + 8, false),
+        view.getUint32(at + 12, false),
+      ],
+      port: view.getUint16(at + 16, false),
+      type: view.getUint8(at + 18),
+      checksum: view.getUint8(at + 19),
+      overhead: view.getUint16(at + 20, true),
+      path_mtu: view.getUint16(at + 22, true),
+      path_mtu_tick: view.getUint32(at + 24, true),
+    };
+  },
+  write(view: DataView, at: number, value: Tunnel): void {
+    checkLength(value.source, 4);
+    value.source.forEach((item, i) => {
+      view.setUint32(at + i * 4, item, false);
+    });
+    view.setUint16(at + 16, value.port, false);
+    view.setUint8(at + 18, value.type);
+    view.setUint8(at + 19, value.checksum);
+    view.setUint16(at + 20, value.overhead, true);
+    view.setUint16(at + 22, value.path_mtu, true);
+    view.setUint32(at + 24, value.path_mtu_tick, true);
+    clear(view, at + 28, 4);
+  },
+  decode(bytes: Uint8Array, at = 0): Tunnel {
+    return tunnel.read(viewOf(bytes), at);
+  },
+  encode(value: Tunnel): Uint8Array {
+    const bytes = new Uint8Array(32);
+    tunnel.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<Tunnel>;
+
+/** `struct reply_counters`, 16 bytes. */
+export interface ReplyCounters {
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+export const replyCounters = {
+  size: 16,
+  fields: {
+    packets: { offset: 0, size: 8 },
+    bytes: { offset: 8, size: 8 },
+  },
+  read(view: DataView, at: number): ReplyCounters {
+    return {
+      packets: view.getBigUint64(at, true),
+      bytes: view.getBigUint64(at + 8, true),
+    };
+  },
+  write(view: DataView, at: number, value: ReplyCounters): void {
+    view.setBigUint64(at, value.packets, true);
+    view.setBigUint64(at + 8, value.bytes, true);
+  },
+  decode(bytes: Uint8Array, at = 0): ReplyCounters {
+    return replyCounters.read(viewOf(bytes), at);
+  },
+  encode(value: ReplyCounters): Uint8Array {
+    const bytes = new Uint8Array(16);
+    replyCounters.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<ReplyCounters>;
+
+/** `struct vlan_link`, 8 bytes. */
+export interface VlanLink {
+  readonly ifindex: number;
+  readonly vlan: number;
+}
+
+export const vlanLink = {
+  size: 8,
+  fields: {
+    ifindex: { offset: 0, size: 4 },
+    vlan: { offset: 4, size: 2 },
+    reserved: { offset: 6, size: 2 },
+  },
+  read(view: DataView, at: number): VlanLink {
+    return {
+      ifindex: view.getUint32(at, true),
+      vlan: view.getUint16(at + 4, true),
+    };
+  },
+  write(view: DataView, at: number, value: VlanLink): void {
+    view.setUint32(at, value.ifindex, true);
+    view.setUint16(at + 4, value.vlan, true);
+    clear(view, at + 6, 2);
+  },
+  decode(bytes: Uint8Array, at = 0): VlanLink {
+    return vlanLink.read(viewOf(bytes), at);
+  },
+  encode(value: VlanLink): Uint8Array {
+    const bytes = new Uint8Array(8);
+    vlanLink.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<VlanLink>;
 
 /** `struct real_server_load`, 16 bytes. */
 export interface RealServerLoad {
@@ -1072,6 +1226,8 @@ export interface PacketCounters {
   readonly pass_source_address: bigint;
   readonly pass_option: bigint;
   readonly pass_fragment: bigint;
+  readonly pass_directed: bigint;
+  readonly pass_icmp: bigint;
   readonly drop_short_header: bigint;
   readonly drop_no_real_server: bigint;
   readonly drop_real_server_gone: bigint;
@@ -1087,6 +1243,7 @@ export interface PacketCounters {
   readonly reset_real_server_gone: bigint;
   readonly forward_untracked: bigint;
   readonly forward_fragment: bigint;
+  readonly forward_icmp: bigint;
   readonly expired: bigint;
   readonly victim_expired: bigint;
   readonly victim_closing: bigint;
@@ -1105,26 +1262,29 @@ export const packetCounters = {
     pass_source_address: { offset: 48, size: 8 },
     pass_option: { offset: 56, size: 8 },
     pass_fragment: { offset: 64, size: 8 },
-    drop_short_header: { offset: 72, size: 8 },
-    drop_no_real_server: { offset: 80, size: 8 },
-    drop_real_server_gone: { offset: 88, size: 8 },
-    drop_unresolved: { offset: 96, size: 8 },
-    drop_time_exceeded: { offset: 104, size: 8 },
-    drop_too_big: { offset: 112, size: 8 },
-    drop_rewrite: { offset: 120, size: 8 },
-    drop_service_limit: { offset: 128, size: 8 },
-    drop_source_limit: { offset: 136, size: 8 },
-    icmp_unreachable: { offset: 144, size: 8 },
-    icmp_time_exceeded: { offset: 152, size: 8 },
-    icmp_too_big: { offset: 160, size: 8 },
-    reset_real_server_gone: { offset: 168, size: 8 },
-    forward_untracked: { offset: 176, size: 8 },
-    forward_fragment: { offset: 184, size: 8 },
-    expired: { offset: 192, size: 8 },
-    victim_expired: { offset: 200, size: 8 },
-    victim_closing: { offset: 208, size: 8 },
-    victim_half_open: { offset: 216, size: 8 },
-    reserved: { offset: 224, size: 32 },
+    pass_directed: { offset: 72, size: 8 },
+    pass_icmp: { offset: 80, size: 8 },
+    drop_short_header: { offset: 88, size: 8 },
+    drop_no_real_server: { offset: 96, size: 8 },
+    drop_real_server_gone: { offset: 104, size: 8 },
+    drop_unresolved: { offset: 112, size: 8 },
+    drop_time_exceeded: { offset: 120, size: 8 },
+    drop_too_big: { offset: 128, size: 8 },
+    drop_rewrite: { offset: 136, size: 8 },
+    drop_service_limit: { offset: 144, size: 8 },
+    drop_source_limit: { offset: 152, size: 8 },
+    icmp_unreachable: { offset: 160, size: 8 },
+    icmp_time_exceeded: { offset: 168, size: 8 },
+    icmp_too_big: { offset: 176, size: 8 },
+    reset_real_server_gone: { offset: 184, size: 8 },
+    forward_untracked: { offset: 192, size: 8 },
+    forward_fragment: { offset: 200, size: 8 },
+    forward_icmp: { offset: 208, size: 8 },
+    expired: { offset: 216, size: 8 },
+    victim_expired: { offset: 224, size: 8 },
+    victim_closing: { offset: 232, size: 8 },
+    victim_half_open: { offset: 240, size: 8 },
+    reserved: { offset: 248, size: 8 },
   },
   read(view: DataView, at: number): PacketCounters {
     return {
@@ -1137,25 +1297,28 @@ export const packetCounters = {
       pass_source_address: view.getBigUint64(at + 48, true),
       pass_option: view.getBigUint64(at + 56, true),
       pass_fragment: view.getBigUint64(at + 64, true),
-      drop_short_header: view.getBigUint64(at + 72, true),
-      drop_no_real_server: view.getBigUint64(at + 80, true),
-      drop_real_server_gone: view.getBigUint64(at + 88, true),
-      drop_unresolved: view.getBigUint64(at + 96, true),
-      drop_time_exceeded: view.getBigUint64(at + 104, true),
-      drop_too_big: view.getBigUint64(at + 112, true),
-      drop_rewrite: view.getBigUint64(at + 120, true),
-      drop_service_limit: view.getBigUint64(at + 128, true),
-      drop_source_limit: view.getBigUint64(at + 136, true),
-      icmp_unreachable: view.getBigUint64(at + 144, true),
-      icmp_time_exceeded: view.getBigUint64(at + 152, true),
-      icmp_too_big: view.getBigUint64(at + 160, true),
-      reset_real_server_gone: view.getBigUint64(at + 168, true),
-      forward_untracked: view.getBigUint64(at + 176, true),
-      forward_fragment: view.getBigUint64(at + 184, true),
-      expired: view.getBigUint64(at + 192, true),
-      victim_expired: view.getBigUint64(at + 200, true),
-      victim_closing: view.getBigUint64(at + 208, true),
-      victim_half_open: view.getBigUint64(at + 216, true),
+      pass_directed: view.getBigUint64(at + 72, true),
+      pass_icmp: view.getBigUint64(at + 80, true),
+      drop_short_header: view.getBigUint64(at + 88, true),
+      drop_no_real_server: view.getBigUint64(at + 96, true),
+      drop_real_server_gone: view.getBigUint64(at + 104, true),
+      drop_unresolved: view.getBigUint64(at + 112, true),
+      drop_time_exceeded: view.getBigUint64(at + 120, true),
+      drop_too_big: view.getBigUint64(at + 128, true),
+      drop_rewrite: view.getBigUint64(at + 136, true),
+      drop_service_limit: view.getBigUint64(at + 144, true),
+      drop_source_limit: view.getBigUint64(at + 152, true),
+      icmp_unreachable: view.getBigUint64(at + 160, true),
+      icmp_time_exceeded: view.getBigUint64(at + 168, true),
+      icmp_too_big: view.getBigUint64(at + 176, true),
+      reset_real_server_gone: view.getBigUint64(at + 184, true),
+      forward_untracked: view.getBigUint64(at + 192, true),
+      forward_fragment: view.getBigUint64(at + 200, true),
+      forward_icmp: view.getBigUint64(at + 208, true),
+      expired: view.getBigUint64(at + 216, true),
+      victim_expired: view.getBigUint64(at + 224, true),
+      victim_closing: view.getBigUint64(at + 232, true),
+      victim_half_open: view.getBigUint64(at + 240, true),
     };
   },
   write(view: DataView, at: number, value: PacketCounters): void {
@@ -1168,26 +1331,29 @@ export const packetCounters = {
     view.setBigUint64(at + 48, value.pass_source_address, true);
     view.setBigUint64(at + 56, value.pass_option, true);
     view.setBigUint64(at + 64, value.pass_fragment, true);
-    view.setBigUint64(at + 72, value.drop_short_header, true);
-    view.setBigUint64(at + 80, value.drop_no_real_server, true);
-    view.setBigUint64(at + 88, value.drop_real_server_gone, true);
-    view.setBigUint64(at + 96, value.drop_unresolved, true);
-    view.setBigUint64(at + 104, value.drop_time_exceeded, true);
-    view.setBigUint64(at + 112, value.drop_too_big, true);
-    view.setBigUint64(at + 120, value.drop_rewrite, true);
-    view.setBigUint64(at + 128, value.drop_service_limit, true);
-    view.setBigUint64(at + 136, value.drop_source_limit, true);
-    view.setBigUint64(at + 144, value.icmp_unreachable, true);
-    view.setBigUint64(at + 152, value.icmp_time_exceeded, true);
-    view.setBigUint64(at + 160, value.icmp_too_big, true);
-    view.setBigUint64(at + 168, value.reset_real_server_gone, true);
-    view.setBigUint64(at + 176, value.forward_untracked, true);
-    view.setBigUint64(at + 184, value.forward_fragment, true);
-    view.setBigUint64(at + 192, value.expired, true);
-    view.setBigUint64(at + 200, value.victim_expired, true);
-    view.setBigUint64(at + 208, value.victim_closing, true);
-    view.setBigUint64(at + 216, value.victim_half_open, true);
-    clear(view, at + 224, 32);
+    view.setBigUint64(at + 72, value.pass_directed, true);
+    view.setBigUint64(at + 80, value.pass_icmp, true);
+    view.setBigUint64(at + 88, value.drop_short_header, true);
+    view.setBigUint64(at + 96, value.drop_no_real_server, true);
+    view.setBigUint64(at + 104, value.drop_real_server_gone, true);
+    view.setBigUint64(at + 112, value.drop_unresolved, true);
+    view.setBigUint64(at + 120, value.drop_time_exceeded, true);
+    view.setBigUint64(at + 128, value.drop_too_big, true);
+    view.setBigUint64(at + 136, value.drop_rewrite, true);
+    view.setBigUint64(at + 144, value.drop_service_limit, true);
+    view.setBigUint64(at + 152, value.drop_source_limit, true);
+    view.setBigUint64(at + 160, value.icmp_unreachable, true);
+    view.setBigUint64(at + 168, value.icmp_time_exceeded, true);
+    view.setBigUint64(at + 176, value.icmp_too_big, true);
+    view.setBigUint64(at + 184, value.reset_real_server_gone, true);
+    view.setBigUint64(at + 192, value.forward_untracked, true);
+    view.setBigUint64(at + 200, value.forward_fragment, true);
+    view.setBigUint64(at + 208, value.forward_icmp, true);
+    view.setBigUint64(at + 216, value.expired, true);
+    view.setBigUint64(at + 224, value.victim_expired, true);
+    view.setBigUint64(at + 232, value.victim_closing, true);
+    view.setBigUint64(at + 240, value.victim_half_open, true);
+    clear(view, at + 248, 8);
   },
   decode(bytes: Uint8Array, at = 0): PacketCounters {
     return packetCounters.read(viewOf(bytes), at);
@@ -1199,7 +1365,7 @@ export const packetCounters = {
   },
 } as const satisfies Codec<PacketCounters>;
 
-/** `struct settings`, 232 bytes. */
+/** `struct settings`, 248 bytes. */
 export interface Settings {
   readonly layout_version: number;
   readonly line_mask: number;
@@ -1209,6 +1375,8 @@ export interface Settings {
   readonly icmp_per_second: number;
   readonly templates: number;
   readonly ftp_services: number;
+  readonly masquerades: number;
+  readonly fellows: number;
   readonly own_addresses: bigint;
   readonly conn_reuse_mode: number;
   readonly expire_nodest_conn: number;
@@ -1220,10 +1388,11 @@ export interface Settings {
   readonly idle_timeouts: number;
   readonly lblc_expiration: number;
   readonly lblcr_expiration: number;
+  readonly vlan_links: number;
 }
 
 export const settings = {
-  size: 232,
+  size: 248,
   fields: {
     layout_version: { offset: 0, size: 4 },
     line_mask: { offset: 4, size: 4 },
@@ -1233,17 +1402,21 @@ export const settings = {
     icmp_per_second: { offset: 172, size: 4 },
     templates: { offset: 176, size: 4 },
     ftp_services: { offset: 180, size: 4 },
-    own_addresses: { offset: 184, size: 8 },
-    conn_reuse_mode: { offset: 192, size: 4 },
-    expire_nodest_conn: { offset: 196, size: 4 },
-    expire_quiescent_template: { offset: 200, size: 4 },
-    sloppy_tcp: { offset: 204, size: 4 },
-    sloppy_sctp: { offset: 208, size: 4 },
-    resets_per_second: { offset: 212, size: 4 },
-    limits: { offset: 216, size: 4 },
-    idle_timeouts: { offset: 220, size: 4 },
-    lblc_expiration: { offset: 224, size: 4 },
-    lblcr_expiration: { offset: 228, size: 4 },
+    masquerades: { offset: 184, size: 4 },
+    fellows: { offset: 188, size: 4 },
+    own_addresses: { offset: 192, size: 8 },
+    conn_reuse_mode: { offset: 200, size: 4 },
+    expire_nodest_conn: { offset: 204, size: 4 },
+    expire_quiescent_template: { offset: 208, size: 4 },
+    sloppy_tcp: { offset: 212, size: 4 },
+    sloppy_sctp: { offset: 216, size: 4 },
+    resets_per_second: { offset: 220, size: 4 },
+    limits: { offset: 224, size: 4 },
+    idle_timeouts: { offset: 228, size: 4 },
+    lblc_expiration: { offset: 232, size: 4 },
+    lblcr_expiration: { offset: 236, size: 4 },
+    vlan_links: { offset: 240, size: 4 },
+    reserved: { offset: 244, size: 4 },
   },
   read(view: DataView, at: number): Settings {
     return {
@@ -1260,17 +1433,20 @@ export const settings = {
       icmp_per_second: view.getUint32(at + 172, true),
       templates: view.getUint32(at + 176, true),
       ftp_services: view.getUint32(at + 180, true),
-      own_addresses: view.getBigUint64(at + 184, true),
-      conn_reuse_mode: view.getUint32(at + 192, true),
-      expire_nodest_conn: view.getUint32(at + 196, true),
-      expire_quiescent_template: view.getUint32(at + 200, true),
-      sloppy_tcp: view.getUint32(at + 204, true),
-      sloppy_sctp: view.getUint32(at + 208, true),
-      resets_per_second: view.getUint32(at + 212, true),
-      limits: view.getUint32(at + 216, true),
-      idle_timeouts: view.getUint32(at + 220, true),
-      lblc_expiration: view.getUint32(at + 224, true),
-      lblcr_expiration: view.getUint32(at + 228, true),
+      masquerades: view.getUint32(at + 184, true),
+      fellows: view.getUint32(at + 188, true),
+      own_addresses: view.getBigUint64(at + 192, true),
+      conn_reuse_mode: view.getUint32(at + 200, true),
+      expire_nodest_conn: view.getUint32(at + 204, true),
+      expire_quiescent_template: view.getUint32(at + 208, true),
+      sloppy_tcp: view.getUint32(at + 212, true),
+      sloppy_sctp: view.getUint32(at + 216, true),
+      resets_per_second: view.getUint32(at + 220, true),
+      limits: view.getUint32(at + 224, true),
+      idle_timeouts: view.getUint32(at + 228, true),
+      lblc_expiration: view.getUint32(at + 232, true),
+      lblcr_expiration: view.getUint32(at + 236, true),
+      vlan_links: view.getUint32(at + 240, true),
     };
   },
   write(view: DataView, at: number, value: Settings): void {
@@ -1288,23 +1464,27 @@ export const settings = {
     view.setUint32(at + 172, value.icmp_per_second, true);
     view.setUint32(at + 176, value.templates, true);
     view.setUint32(at + 180, value.ftp_services, true);
-    view.setBigUint64(at + 184, value.own_addresses, true);
-    view.setUint32(at + 192, value.conn_reuse_mode, true);
-    view.setUint32(at + 196, value.expire_nodest_conn, true);
-    view.setUint32(at + 200, value.expire_quiescent_template, true);
-    view.setUint32(at + 204, value.sloppy_tcp, true);
-    view.setUint32(at + 208, value.sloppy_sctp, true);
-    view.setUint32(at + 212, value.resets_per_second, true);
-    view.setUint32(at + 216, value.limits, true);
-    view.setUint32(at + 220, value.idle_timeouts, true);
-    view.setUint32(at + 224, value.lblc_expiration, true);
-    view.setUint32(at + 228, value.lblcr_expiration, true);
+    view.setUint32(at + 184, value.masquerades, true);
+    view.setUint32(at + 188, value.fellows, true);
+    view.setBigUint64(at + 192, value.own_addresses, true);
+    view.setUint32(at + 200, value.conn_reuse_mode, true);
+    view.setUint32(at + 204, value.expire_nodest_conn, true);
+    view.setUint32(at + 208, value.expire_quiescent_template, true);
+    view.setUint32(at + 212, value.sloppy_tcp, true);
+    view.setUint32(at + 216, value.sloppy_sctp, true);
+    view.setUint32(at + 220, value.resets_per_second, true);
+    view.setUint32(at + 224, value.limits, true);
+    view.setUint32(at + 228, value.idle_timeouts, true);
+    view.setUint32(at + 232, value.lblc_expiration, true);
+    view.setUint32(at + 236, value.lblcr_expiration, true);
+    view.setUint32(at + 240, value.vlan_links, true);
+    clear(view, at + 244, 4);
   },
   decode(bytes: Uint8Array, at = 0): Settings {
     return settings.read(viewOf(bytes), at);
   },
   encode(value: Settings): Uint8Array {
-    const bytes = new Uint8Array(232);
+    const bytes = new Uint8Array(248);
     settings.write(viewOf(bytes), 0, value);
     return bytes;
   },
@@ -1451,6 +1631,9 @@ export const layout = {
   tree_node: treeNode,
   tree_siblings: treeSiblings,
   real_server: realServer,
+  tunnel,
+  reply_counters: replyCounters,
+  vlan_link: vlanLink,
   real_server_load: realServerLoad,
   real_server_history: realServerHistory,
   real_server_counters: realServerCounters,

@@ -11,12 +11,14 @@ import type {
   RealServerCounters,
   RealServerHistory,
   RealServerLoad,
+  ReplyCounters,
   RingSegment,
   Service,
   ServiceSlot,
   ServiceState,
   Settings,
   Sweep,
+  Tunnel,
 } from "./layout.generated.ts";
 import { mapPath } from "./load.ts";
 import type { MapName } from "./load.ts";
@@ -190,7 +192,13 @@ export interface DirectorMaps {
   readonly loads: MappedArray<RealServerLoad>;
   readonly histories: MappedArray<RealServerHistory>;
   readonly counters: PerCpuArray<RealServerCounters>;
+  readonly replyCounters: PerCpuArray<ReplyCounters>;
   readonly packetCounters: PerCpuArray<PacketCounters>;
+  readonly tunnels: MappedArray<Tunnel>;
+  /** By real-server id: the next one of its endpoint. */
+  readonly sameEndpoints: WordMap;
+  /** VLAN interface -> `struct vlan_link`. */
+  readonly vlanLinks: MapHandle;
   readonly ringSegments: ArrayMap<RingSegment>;
   readonly ringMembers: WordMap;
   readonly treeLeaves: WordMap;
@@ -221,6 +229,10 @@ export function openMaps(native: Native, bpffs: string, writable: boolean): Dire
       loads: new MappedArray(native, open("real_server_loads"), layout.realServerLoad, writable),
       histories: new MappedArray(native, open("real_server_histories"), layout.realServerHistory, writable),
       counters: new PerCpuArray(native, open("real_server_counters"), layout.realServerCounters),
+      replyCounters: new PerCpuArray(native, open("reply_counters"), layout.replyCounters),
+      tunnels: new MappedArray(native, open("tunnels"), layout.tunnel, writable),
+      sameEndpoints: new WordMap(native, open("same_endpoints")),
+      vlanLinks: open("vlan_links"),
       packetCounters: new PerCpuArray(native, open("packet_counters"), layout.packetCounters),
       ringSegments: new ArrayMap(native, open("ring_segments"), layout.ringSegment),
       ringMembers: new WordMap(native, open("ring_members")),

@@ -213,6 +213,7 @@ class NetlinkNetwork implements Network {
         mtu: route.mtu === 0 ? link.mtu : Math.min(route.mtu, link.mtu),
         sourceMac: link.mac,
         mac: neighbour.mac,
+        ...(route.source === undefined ? {} : { source: route.source }),
       },
     };
   }
@@ -257,7 +258,8 @@ class NetlinkNetwork implements Network {
     switch (route.kind) {
       case RTN_UNICAST: {
         const gateway = route.gateway === undefined ? undefined : parseAddress(printAddress(route.gateway));
-        return { kind: "unicast", ifindex: route.ifindex, gateway, mtu: route.mtu };
+        const source = route.source === undefined ? {} : { source: printAddress(route.source) };
+        return { kind: "unicast", ifindex: route.ifindex, gateway, mtu: route.mtu, ...source };
       }
       case RTN_LOCAL:
       case RTN_ANYCAST:

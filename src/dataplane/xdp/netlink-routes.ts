@@ -11,6 +11,8 @@ export type Route =
       readonly gateway: Address | undefined;
       /** Of the route; 0: the interface's. */
       readonly mtu: number;
+      /** The address that the kernel would send from. */
+      readonly source?: string;
     }
   /** `because` completes "no route to ADDRESS". */
   | { readonly kind: "none"; readonly because: string };

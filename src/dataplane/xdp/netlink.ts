@@ -88,6 +88,7 @@ const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
+const RTA_PREFSRC = 7;
 const RTA_METRICS = 8;
 const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
@@ -141,6 +142,8 @@ export interface RouteMessage {
   readonly ifindex: number;
   /** Of either family, also for an IPv4 destination (RTA_VIA). */
   readonly gateway?: Buffer;
+  /** The address to send from, of an answer to a question always. */
+  readonly source?: Buffer;
   /** Of the route; 0: the interface's. */
   readonly mtu: number;
   /** Several paths, or a nexthop object that may have several: the path depends on the address. */
@@ -247,6 +250,7 @@ export function decodeRoute(payload: Buffer): RouteMessage | undefined {
   if (addressSize(family) === 0) return undefined;
   let destination: Buffer | undefined;
   let gateway: Buffer | undefined;
+  let source: Buffer | undefined;
   let table = payload.readUInt8(4);
   let ifindex = 0;
   let metric = 0;
@@ -258,6 +262,7 @@ export function decodeRoute(payload: Buffer): RouteMessage | undefined {
     else if (type === RTA_OIF) ifindex = u32(value, "outgoing interface");
     else if (type === RTA_GATEWAY) gateway = addressOfFamily(value, family);
     else if (type === RTA_VIA) gateway = decodeVia(value);
+    else if (type === RTA_PREFSRC) source = addressOfFamily(value, family);
     else if (type === RTA_PRIORITY) metric = u32(value, "priority");
     else if (type === RTA_TABLE) table = u32(value, "table");
     else if (type === RTA_NH_ID) multipath = true;
@@ -283,6 +288,7 @@ export function decodeRoute(payload: Buffer): RouteMessage | undefined {
     pathInterfaces,
     ...(destination === undefined ? {} : { destination }),
     ...(gateway === undefined ? {} : { gateway }),
+    ...(source === undefined ? {} : { source }),
   };
 }
 

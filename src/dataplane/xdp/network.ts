@@ -7,6 +7,8 @@ export interface NextHop {
   /** Bytes. */
   readonly mtu: number;
   readonly sourceMac: Uint8Array;
+  /** The address that the kernel would send from; absent: it has none. */
+  readonly source?: string;
   readonly mac: Uint8Array;
 }
 

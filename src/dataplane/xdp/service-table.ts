@@ -6,19 +6,25 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { Change } from "../../model/change.ts";
 import { familyOf, printIdentity, realServerKey } from "../../model/service.ts";
-import type { Family, RealServer, Scheduler, ServiceIdentity, VirtualService } from "../../model/service.ts";
+import type { Family, RealServer, Scheduler, ServiceIdentity, Tunnel, VirtualService } from "../../model/service.ts";
 import type { ApplyResult } from "../data-plane.ts";
 import {
+  addressText,
   addressWords,
   encodeSchedulerFlags,
+  encodeTunnel,
+  familyFromNumber,
   familyNumbers,
   macText,
   methodNumbers,
   netmaskWords,
+  plainTunnel,
   protocolNumbers,
   schedulerNumbers,
 } from "./codec.ts";
 import type { Control } from "./control.ts";
+import { ReplyTable, writeStations } from "./endpoints.ts";
+import type { Station } from "./endpoints.ts";
 import { IdAllocator, RegionAllocator } from "./ids.ts";
 import type { Region } from "./ids.ts";
 import * as layout from "./layout.generated.ts";
@@ -31,7 +37,7 @@ import { readServices, readSlots, toVirtualService, weightIn } from "./stored.ts
 import type { StoredRealServer } from "./stored.ts";
 import { leafOf, leavesFor, nodesOf } from "./trees.ts";
 
-const { REAL_SERVER_AVAILABLE, REAL_SERVER_LOCAL, REAL_SERVER_RESOLVED } = layout.realServerFlag;
+const { REAL_SERVER_AVAILABLE, REAL_SERVER_FELLOW, REAL_SERVER_LOCAL, REAL_SERVER_RESOLVED } = layout.realServerFlag;
 
 /** A real server that was taken away keeps its id this long at least: a packet may be on its way to it; milliseconds. */
 const lingerMs = 2000;
@@ -45,6 +51,8 @@ const loadWords = layout.realServerLoad.size / 4;
 const weightWord = layout.realServerLoad.fields.weight.offset / 4;
 /** The 64-bit words of a struct service_state. */
 const stateWords = layout.serviceState.size / 8;
+const retiredRepliesWord = layout.serviceState.fields.retired_replies.offset / 8;
+const retiredReplyBytesWord = layout.serviceState.fields.retired_reply_bytes.offset / 8;
 const stickyWord = layout.serviceState.fields.sticky.offset / 4;
 const scheduledWord = layout.serviceState.fields.scheduled.offset / 4;
 const roundWord = layout.serviceState.fields.replicas_round.offset / 4;
@@ -64,6 +72,10 @@ interface Real {
   readonly family: Family;
   /** What lies in the map. */
   record: layout.RealServer;
+  /** Of the method ipip. */
+  tunnel: Tunnel;
+  /** The address that packets to it leave from; undefined: not known. */
+  source: string | undefined;
   /** Wanted; the map follows when the service is written. */
   weight: number;
   /** The last weight that was not 0; once taken away, the weight it had then. */
@@ -143,6 +155,7 @@ export class ServiceTable {
   readonly #cursors: BigUint64Array;
   readonly #states: Uint32Array;
   readonly #histories: Uint32Array;
+  readonly #replies: ReplyTable;
 
   /** Takes over what lies in the maps. What a daemon that died left half done is finished by {@link repair}. */
   constructor(deps: ServiceTableDeps) {
@@ -152,6 +165,7 @@ export class ServiceTable {
     this.#cursors = new BigUint64Array(maps.serviceStates.memory);
     this.#states = new Uint32Array(maps.serviceStates.memory);
     this.#histories = new Uint32Array(maps.histories.memory);
+    this.#replies = new ReplyTable(maps, deps.control);
     const usedIds: number[] = [];
     for (const stored of readServices(maps)) {
       const service: Service = {
@@ -206,6 +220,8 @@ export class ServiceTable {
       port: realServer.port,
       family: familyOf(service.identity.address),
       record,
+      tunnel: realServer.tunnel ?? plainTunnel,
+      source: storedSource(this.#deps.maps, id, record),
       weight: realServer.weight,
       lastWeight: this.#histories[id * historyWords + lastWeightWord] ?? 0,
       relieved: false,
@@ -218,8 +234,12 @@ export class ServiceTable {
     const { maps, control } = this.#deps;
     const byId = new Map([...this.#services.values()].map((service) => [service.id, service]));
     for (const { slot } of [...readSlots(maps)]) {
-      if (slot.service !== 0 && !byId.has(slot.service)) control.deleteService(slot);
+      if (isServiceSlot(slot) && !byId.has(slot.service)) control.deleteService(slot);
     }
+    for (const service of byId.values()) {
+      for (const real of [...service.members.values(), ...service.lingering.values()]) this.#writeReply(service, real);
+    }
+    this.#replies.repair();
     for (const service of this.#services.values()) {
       if (service.removed) continue;
       const spread = spreadMembers(service);
@@ -283,6 +303,7 @@ export class ServiceTable {
     }
     const failures = await this.#writeAll();
     for (const [key, error] of failures) for (const result of touched.get(key) ?? []) result.error ??= error;
+    this.#writeFellows();
     this.#updateFlags();
     return results;
   }
@@ -295,8 +316,10 @@ export class ServiceTable {
     if (key !== undefined && chosen.length === 0) throw new Error(`there is no service ${key}`);
     for (const service of chosen) {
       for (const real of [...service.members.values(), ...service.lingering.values()]) {
-        this.#deps.maps.counters.clear(real.id);
+        this.#clearCounters(real.id);
       }
+      this.#cursors[service.id * stateWords + retiredRepliesWord] = 0n;
+      this.#cursors[service.id * stateWords + retiredReplyBytesWord] = 0n;
       this.#writeRecord(service, {
         ...service.record,
         retired_connections: 0n,
@@ -304,6 +327,11 @@ export class ServiceTable {
         retired_bytes: 0n,
       });
     }
+  }
+
+  #clearCounters(id: number): void {
+    this.#deps.maps.counters.clear(id);
+    this.#deps.maps.replyCounters.clear(id);
   }
 
   // --- collecting what is wanted
@@ -340,7 +368,9 @@ export class ServiceTable {
       service.origin = 0;
       // A service that comes back is a new one for whoever reads its counters, as in the kernel.
       service.record = { ...service.record, retired_connections: 0n, retired_packets: 0n, retired_bytes: 0n };
-      for (const real of service.lingering.values()) this.#deps.maps.counters.clear(real.id);
+      this.#cursors[service.id * stateWords + retiredRepliesWord] = 0n;
+      this.#cursors[service.id * stateWords + retiredReplyBytesWord] = 0n;
+      for (const real of service.lingering.values()) this.#clearCounters(real.id);
     } else {
       this.#touch(service);
       if (service.wanted.scheduler !== wanted.scheduler) {
@@ -400,6 +430,7 @@ export class ServiceTable {
     if (added || wanted.weight !== 0) real.lastWeight = wanted.weight;
     const { upper_threshold: upper } = real.record;
     if (wanted.upperThreshold === 0 || wanted.upperThreshold > upper) real.relieved = true;
+    real.tunnel = wanted.tunnel ?? plainTunnel;
     real.record = {
       ...real.record,
       method: methodNumbers[wanted.method],
@@ -416,7 +447,7 @@ export class ServiceTable {
     }
     this.#loads.fill(0, id * loadWords, (id + 1) * loadWords);
     this.#histories.fill(0, id * historyWords, (id + 1) * historyWords);
-    this.#deps.maps.counters.clear(id);
+    this.#clearCounters(id);
     const record: layout.RealServer = {
       ...layout.realServer.decode(new Uint8Array(layout.realServer.size)),
       service: service.id,
@@ -425,7 +456,8 @@ export class ServiceTable {
       family: familyNumbers[address.includes(":") ? "ipv6" : "ipv4"],
     };
     const family = familyOf(service.identity.address);
-    return { id, key, address, port, family, record, weight: 0, lastWeight: 0, relieved: true, removedAt: 0 };
+    const known = { id, key, address, port, family, record, tunnel: plainTunnel, source: undefined };
+    return { ...known, weight: 0, lastWeight: 0, relieved: true, removedAt: 0 };
   }
 
   #removeRealServer(service: Service, real: Real): void {
@@ -566,12 +598,63 @@ export class ServiceTable {
       flags: real.record.flags | REAL_SERVER_AVAILABLE,
       idle_timeout: service.wanted.idleTimeout ?? 0,
     };
-    const resolved = isAvailable(real) ? record : withNextHop(record, this.#deps.resolve(real.address));
-    this.#writeRealServerRecord(real, resolved);
+    const resolution = isAvailable(real) ? undefined : this.#deps.resolve(real.address);
+    if (resolution !== undefined) real.source = sourceOf(resolution) ?? real.source;
+    this.#writeTunnel(real);
+    this.#writeReply(service, real);
+    this.#writeRealServerRecord(real, resolution === undefined ? record : withNextHop(record, resolution));
     this.#histories[real.id * historyWords + lastWeightWord] = real.lastWeight;
     // __ip_vs_update_dest() of net/netfilter/ipvs/ip_vs_ctl.c.
     if (real.relieved) Atomics.and(this.#loads, real.id * loadWords + weightWord, ~layout.LOAD_OVERLOADED);
     real.relieved = false;
+  }
+
+  /** What a packet has taught of the path stays until something else changes. */
+  #writeTunnel({ id, record, tunnel, source, address }: Real): void {
+    if (record.method !== methodNumbers.ipip) return;
+    const { tunnels } = this.#deps.maps;
+    const present = tunnels.read(id);
+    const wanted = {
+      ...encodeTunnel(tunnel, familyOf(address), source),
+      path_mtu: present.path_mtu,
+      path_mtu_tick: present.path_mtu_tick,
+    };
+    if (!sameBytes(layout.tunnel.encode(wanted), layout.tunnel.encode(present))) {
+      tunnels.write(id, { ...wanted, path_mtu: 0, path_mtu_tick: 0 });
+    }
+  }
+
+  /** Replies of a masqueraded real server are known before packets are sent to it. */
+  #writeReply({ identity, record: { protocol } }: Service, { id, address, record }: Real): void {
+    if (record.method !== methodNumbers.masq) {
+      this.#replies.remove(id);
+      return;
+    }
+    // Under an all-ports service no port is mapped.
+    const port = identity.port === 0 ? 0 : record.port === 0 ? identity.port : record.port;
+    this.#replies.put(id, { protocol: protocol === 0 ? protocolNumbers[identity.protocol] : protocol, address, port });
+  }
+
+  /**
+   * Where this machine is one of a service's real servers, the others may be directors of it, too: what they send here is
+   * not directed again.
+   */
+  #writeFellows(): void {
+    const stations: Station[] = [];
+    for (const service of this.#services.values()) {
+      const members = [...service.members.values()];
+      const among = members.some(({ address, record }) => isLocal(record) && !isLoopback(address));
+      for (const real of members) {
+        const { id, record } = real;
+        const fellow = among && !isLocal(record) && record.method === methodNumbers.gate;
+        const flags = fellow ? record.flags | REAL_SERVER_FELLOW : record.flags & ~REAL_SERVER_FELLOW;
+        if (fellow && (flags & REAL_SERVER_RESOLVED) !== 0) {
+          stations.push({ realServer: id, service: service.id, mac: record.next_hop_mac });
+        }
+        if (flags !== record.flags) this.#writeRealServerRecord(real, { ...record, flags });
+      }
+    }
+    writeStations(this.#deps.maps, this.#deps.control, stations);
   }
 
   #writeRealServerRecord(real: Real, record: layout.RealServer): void {
@@ -730,6 +813,9 @@ export class ServiceTable {
       connections += of?.connections ?? 0n;
       packets += of?.packets ?? 0n;
       bytes += of?.bytes ?? 0n;
+      this.#cursors[service.id * stateWords + retiredRepliesWord]! += of?.packetsOut ?? 0n;
+      this.#cursors[service.id * stateWords + retiredReplyBytesWord]! += of?.bytesOut ?? 0n;
+      this.#replies.remove(id);
       service.lingering.delete(key);
     }
     this.#writeRecord(service, {
@@ -761,11 +847,17 @@ export class ServiceTable {
       const first = resolution === undefined;
       resolution ??= this.#deps.resolve(real.address);
       known.set(real.address, resolution);
+      const source = sourceOf(resolution) ?? real.source;
+      if (source !== real.source) {
+        real.source = source;
+        this.#writeTunnel(real);
+      }
       const record = withNextHop(real.record, resolution);
       if (sameNextHop(record, real.record)) continue;
       if (first) this.#tellMove(real, record, resolution);
       this.#writeRealServerRecord(real, record);
     }
+    this.#writeFellows();
   }
 
   /** That a next hop is found for the first time is no event. */
@@ -856,6 +948,34 @@ function placeLeaves(service: Service): { leaves: number; fresh: boolean } {
     for (const real of service.members.values()) real.record = { ...real.record, leaf: service.nextOrder++ };
   }
   return { leaves, fresh: true };
+}
+
+function isServiceSlot({ kind }: layout.ServiceSlot): boolean {
+  const { SERVICE_SLOT_IPV4, SERVICE_SLOT_IPV6 } = layout.serviceSlotKind;
+  return kind === SERVICE_SLOT_IPV4 || kind === SERVICE_SLOT_IPV6;
+}
+
+function isLocal({ flags }: layout.RealServer): boolean {
+  return (flags & REAL_SERVER_LOCAL) !== 0;
+}
+
+function isLoopback(address: string): boolean {
+  return address.startsWith("127.") || address === "::1";
+}
+
+function sourceOf(resolution: Resolution): string | undefined {
+  return resolution.kind === "resolved" ? resolution.hop.source : undefined;
+}
+
+/** What an earlier daemon knew, until the network is looked at. */
+function storedSource(maps: DirectorMaps, id: number, { method, family }: layout.RealServer): string | undefined {
+  if (method !== methodNumbers.ipip) return undefined;
+  const { source } = maps.tunnels.read(id);
+  return source.every((word) => word === 0) ? undefined : addressText(source, familyFromNumber(family));
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
 }
 
 function isAvailable({ record }: Real): boolean {

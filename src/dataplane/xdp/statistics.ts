@@ -2,7 +2,7 @@
 import type { Counters, InterfaceStatus, PlaneStatistics, RealServerStatistics } from "../../model/statistics.ts";
 import { macText, stateNames } from "./codec.ts";
 import { realServerFlag } from "./layout.generated.ts";
-import type { RealServer, RealServerCounters, RealServerLoad } from "./layout.generated.ts";
+import type { RealServer, RealServerCounters, RealServerLoad, ReplyCounters } from "./layout.generated.ts";
 import type { DirectorMaps } from "./maps.ts";
 import { toVirtualService } from "./stored.ts";
 import type { StoredRealServer, StoredService } from "./stored.ts";
@@ -18,8 +18,12 @@ export function readCounters(maps: DirectorMaps, ids: readonly number[]): Map<nu
     let end = start + 1;
     while (end < ordered.length && (ordered[end] as number) - (ordered[end - 1] as number) <= readGap) end++;
     const first = ordered[start] as number; // start < ordered.length
-    const range = maps.counters.readRange(first, (ordered[end - 1] as number) - first + 1);
-    for (const id of ordered.slice(start, end)) totals.set(id, sumCounters(range[id - first] ?? []));
+    const count = (ordered[end - 1] as number) - first + 1;
+    const range = maps.counters.readRange(first, count);
+    const replies = maps.replyCounters.readRange(first, count);
+    for (const id of ordered.slice(start, end)) {
+      totals.set(id, { ...sumCounters(range[id - first] ?? []), ...sumReplies(replies[id - first] ?? []) });
+    }
     start = end;
   }
   return totals;
@@ -35,6 +39,16 @@ function sumCounters(values: readonly RealServerCounters[]): Counters {
     bytes += value.bytes;
   }
   return { connections, packets, bytes };
+}
+
+function sumReplies(values: readonly ReplyCounters[]) {
+  let packetsOut = 0n;
+  let bytesOut = 0n;
+  for (const { packets, bytes } of values) {
+    packetsOut += packets;
+    bytesOut += bytes;
+  }
+  return { packetsOut, bytesOut };
 }
 
 /** `nameOf`: an interface's name by its index. */
@@ -60,7 +74,7 @@ export function readStatistics(
       .map((service) => ({
         service: toVirtualService(service),
         plane: "xdp",
-        ...sumOf(service, countersOf),
+        ...sumOf(maps, service, countersOf),
         realServers: service.members.map((realServer): RealServerStatistics => ({
           realServer: realServer.realServer,
           ...countersOf(realServer),
@@ -88,7 +102,14 @@ function sumByState(counts: readonly number[]): Record<string, number> {
 }
 
 /** Those that are gone count, too. */
-function sumOf({ record, members, lingering }: StoredService, of: (realServer: StoredRealServer) => Counters) {
+function sumOf(
+  maps: DirectorMaps,
+  { id, record, members, lingering }: StoredService,
+  of: (realServer: StoredRealServer) => Counters,
+): Counters {
+  const state = maps.serviceStates.read(id);
+  let packetsOut = state.retired_replies;
+  let bytesOut = state.retired_reply_bytes;
   let connections = record.retired_connections;
   let packets = record.retired_packets;
   let bytes = record.retired_bytes;
@@ -97,8 +118,10 @@ function sumOf({ record, members, lingering }: StoredService, of: (realServer: S
     connections += counters.connections;
     packets += counters.packets;
     bytes += counters.bytes;
+    packetsOut += counters.packetsOut ?? 0n;
+    bytesOut += counters.bytesOut ?? 0n;
   }
-  return { connections, packets, bytes };
+  return { connections, packets, bytes, packetsOut, bytesOut };
 }
 
 function loadOf({ active, inactive, persistent }: RealServerLoad) {

@@ -4,8 +4,10 @@ import type { RealServer, ServiceIdentity, VirtualService } from "../../model/se
 import {
   addressText,
   decodeSchedulerFlags,
+  decodeTunnel,
   familyFromNumber,
   methodFromNumber,
+  methodNumbers,
   prefixOf,
   protocolFromNumber,
   schedulerFromNumber,
@@ -83,6 +85,7 @@ function readRealServers(maps: DirectorMaps): Map<number, StoredRealServer[]> {
   for (let id = 1; id < maps.realServers.entries; id++) {
     if (bytes[id * size + fields.family.offset] === 0) continue;
     const record = maps.realServers.read(id);
+    const tunnel = record.method === methodNumbers.ipip ? decodeTunnel(maps.tunnels.read(id)) : undefined;
     const stored = {
       id,
       record,
@@ -93,6 +96,7 @@ function readRealServers(maps: DirectorMaps): Map<number, StoredRealServer[]> {
         weight: weightIn(maps.loads.read(id).weight),
         upperThreshold: record.upper_threshold,
         lowerThreshold: record.lower_threshold,
+        ...(tunnel === undefined ? {} : { tunnel }),
       },
     };
     const siblings = found.get(record.service);
