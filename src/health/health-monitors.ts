@@ -49,7 +49,7 @@ export interface CheckRecord {
 }
 
 /** Over how long the first checks are spread, milliseconds: one each, at most this. */
-const spreadMs = 300;
+const spreadMs = 1000;
 /** From so many checks on, those that started together are driven apart. */
 const manyChecks = 100;
 /** Checks started without letting anything else happen. */

@@ -4,6 +4,7 @@ import { startAttempt } from "../../src/health/attempt.ts";
 import { checkKey, describeCheck, prepareCheck } from "../../src/health/checks.ts";
 import { combine } from "../../src/health/checks/combined.ts";
 import { CheckStatistics, WorstOfLastMinute } from "../../src/health/check-statistics.ts";
+import { checkServices } from "../../src/model/config.ts";
 import type { CheckSpec } from "../../src/model/config.ts";
 import { attemptOnce, freePort, serve, specOf, surroundings } from "./fixtures.ts";
 
@@ -74,6 +75,27 @@ describe("the combined check", () => {
 
   test("after a failure comes negotiate until it succeeds", async () => {
     assert.equal(await asked(2, "--+-+++"), "nnncncc");
+  });
+
+  test("with every service it is not up before a good dialogue, whatever can be connected to", async () => {
+    const server = await serve((socket) => socket.end());
+    const type = { kind: "combined", connects: 3 } as const;
+    const answerable = { login: "monitor", password: "x", database: "x", receive: "x" };
+    await Promise.all(
+      checkServices
+        .filter((service) => service !== "none")
+        .map(async (service) => {
+          const request = service === "http_proxy" ? "/http://192.0.2.1/" : "/x";
+          const spec = specOf({ ...answerable, type, service, request, port: server.port, checkTimeoutMs: 300 });
+          const check = prepareCheck(spec, surroundings);
+          for (let attempt = 0; attempt < 3; attempt++) {
+            const { up, detail } = await startAttempt(check).result;
+            assert.equal(up, false, `${service}: ${detail}`);
+            assert.notEqual(detail, "connected", service);
+          }
+        }),
+    );
+    await server.close();
   });
 
   test("under UDP its connects ask nobody, and succeed", async () => {
