@@ -67,6 +67,12 @@ build/test-bpf/%.bpf.o: %.bpf.c | build-packages
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
+# What plays frames to the kernel's IPVS in a guest.
+test-guest-player: build/test-guest/player
+build/test-guest/player: test/guest/player.c | build-packages
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -O2 -g -Wall -Wextra -Werror $< -o $@
+
 # What is missing is installed; when nothing is, this takes milliseconds.
 build-packages lab-packages server-packages ldirectord-packages check-packages guest-packages kernels-packages:
 	$(Q)scripts/install-packages $(@:-packages=)
@@ -102,14 +108,20 @@ build/bench-bpf/%.bpf.o: bench/%.bpf.c bench/plan.h | build-packages
 
 # --- testing
 
-test: all lab-packages guest-packages server-packages build/debian test-bpf bench-bpf ## every test that can run here; as root also those with programs and namespaces
+test: all lab-packages guest-packages server-packages build/debian test-bpf bench-bpf test-guest-player ## every test that can run here; as root also those with programs and namespaces
 	$(Q)$(call run_tests,$(test_sources))
 
 test-unit: all ## the tests that need no root
 	$(Q)$(call run_tests,$(unit_tests))
 
-test-root: all lab-packages guest-packages test-bpf bench-bpf ## the tests that load programs and make network namespaces
+test-root: all lab-packages guest-packages test-bpf bench-bpf test-guest-player ## the tests that load programs and make network namespaces
 	$(Q)$(call run_tests,$(root_tests))
+
+test-guest: all guest-packages test-guest-player ## every comparison with the kernel's IPVS, played in a guest: some minutes
+	$(Q)XLB_GUEST=all $(call run_tests,$(filter test/guest/%,$(test_sources)))
+
+golden-schedulers: all guest-packages test-guest-player ## record anew what the kernel's schedulers choose
+	$(Q)node --enable-source-maps build/test/guest/record.js
 
 # From the oldest kernel that is supported on.
 kernels := 6.1 6.12
@@ -159,5 +171,5 @@ uninstall: ## remove what install has put there
 clean: ## remove build/
 	$(Q)rm -rf build
 
-.PHONY: all help bpf native typescript generate man test-bpf bench-bpf build-packages lab-packages server-packages ldirectord-packages check-packages guest-packages kernels-packages demo lab lab-down bench \
+.PHONY: all help bpf native typescript generate man test-bpf bench-bpf test-guest-player test-guest golden-schedulers build-packages lab-packages server-packages ldirectord-packages check-packages guest-packages kernels-packages demo lab lab-down bench \
 	test test-unit test-root test-kernels check format install uninstall clean

@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { cannotRun } from "../dataplane/planes.ts";
+import { guest } from "../support/guest.ts";
+import { playToKernel } from "./play.ts";
+import { choicesOf, recorded } from "./recordings.ts";
+import { long, traceName, tracePlay, traces } from "./scheduler-traces.ts";
+import { playToXdp } from "./xdp-player.ts";
+
+/** Where the first difference is, and how many there are: a diff of 20,000 numbers tells nobody anything. */
+function sameChoices(found: readonly number[], wanted: readonly number[], whose: string): void {
+  const differences = wanted.flatMap((choice, frame) => (choice === found[frame] ? [] : [frame]));
+  const [first] = differences;
+  assert.equal(found.length, wanted.length);
+  assert.equal(
+    differences.length,
+    0,
+    first === undefined ? "" : `frame ${first} went to ${found[first]}, ${whose} ${wanted[first]}`,
+  );
+}
+
+/** Every trace is played in the guest by `make test-guest`; else the long ones are, and the others compared with recordings. */
+const everything = process.env["XLB_GUEST"] === "all";
+
+describe("every real server is the one that the kernel's IPVS chooses", { skip: cannotRun }, () => {
+  const missing = guest.unavailable();
+  const plays = Object.entries(traces).map(([name, spec]) => {
+    const live = missing === undefined && (everything || spec.opens === long.opens);
+    return { name, spec, live, play: tracePlay(spec) };
+  });
+  const livePlays = plays.filter(({ live }) => live).map(({ play }) => play);
+  // One guest for all of them, at work while the others are compared.
+  const kernel = livePlays.length === 0 ? Promise.resolve([]) : playToKernel(livePlays);
+  kernel.catch(() => {}); // each test sees it
+  for (const { name, spec, play, live } of [...plays].sort((a, b) => Number(a.live) - Number(b.live))) {
+    test(traceName(spec), async (t) => {
+      const recording = recorded(name);
+      assert.ok(recording !== undefined, `${name} is not recorded: run make golden-schedulers`);
+      assert.ok(new Set(recording).size > 1, "the kernel has forwarded something");
+      sameChoices(choicesOf(play, await playToXdp(play)), recording, "the kernel's to");
+      if (missing !== undefined) t.diagnostic(`compared with a recording only: ${missing}`);
+      if (live) {
+        const now = choicesOf(play, (await kernel)[livePlays.indexOf(play)] ?? []);
+        sameChoices(now, recording, "at the time of the recording to");
+      }
+    });
+  }
+});
