@@ -188,15 +188,18 @@ export class Daemon {
     return this.#nextReload;
   }
 
-  /** The file changed on disk: reloads if it says `autoreload=yes`, else only says so. */
-  async fileChanged(): Promise<void> {
+  /**
+   * The file, or one that it executes, changed on disk: reloads if that one says `autoreload=yes`, else only says so.
+   * A reload is one of all files.
+   */
+  async fileChanged(changed: Config = this.#config): Promise<void> {
     const { logger } = this.#parts.log;
-    logger.info(`Configuration file '${this.#config.file}' has changed on disk`);
-    if (this.#config.autoreload) {
+    logger.info(`Configuration file '${changed.file}' has changed on disk`);
+    if (changed.autoreload) {
       logger.info(" - reread new configuration");
       await this.reload().catch(() => {}); // Logged, counted and shown by status; the next change is another try.
     } else logger.info(" - ignore new configuration");
-    this.#parts.messenger.fileChanged(this.#config);
+    this.#parts.messenger.fileChanged(changed.file === this.#config.file ? this.#config : changed);
   }
 
   /** Answers the control socket. */

@@ -1,7 +1,7 @@
 /** The daemon on a real machine: which parts it is made of, its signals, and the order in which it begins and ends. */
 import { existsSync } from "node:fs";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { digestOf, watchConfig } from "../config/load.ts";
 import { readConfiguration } from "../config/read.ts";
 import { socketPath } from "../control/client.ts";
@@ -10,6 +10,9 @@ import type { DaemonOptions } from "../control/daemon-options.ts";
 import { DaemonLock, ownServicesPath, readOwnServices, removeStateFiles } from "../control/pidfile.ts";
 import { ControlServer } from "../control/server.ts";
 import { openNetwork } from "../dataplane/xdp/netlink-network.ts";
+import { parseSetting } from "../model/tuning.ts";
+import type { Setting, Tunings } from "../model/tuning.ts";
+import { withServiceSettings } from "../reconcile/service-settings.ts";
 import { openPlanes } from "../dataplane/ladder/open-planes.ts";
 import { HealthMonitors } from "../health/health-monitors.ts";
 import type { Config } from "../model/config.ts";
@@ -19,7 +22,8 @@ import { readVersion } from "../version.ts";
 import { ConfigError, Daemon, printFinding, TaskError } from "./daemon.ts";
 import type { DaemonIdentity, LoadedConfig, Task } from "./daemon.ts";
 import { MetricsServer } from "./http.ts";
-import { DaemonLog, LogFileError } from "./log.ts";
+import { ExecutedFiles } from "./executed-files.ts";
+import { DaemonLog, LogFileError, systemLog } from "./log.ts";
 import { OutsideMessenger } from "./messenger.ts";
 import { notifySupervisor } from "./notify-supervisor.ts";
 import { readTlsPolicy } from "./tls-policy.ts";
@@ -45,16 +49,20 @@ export function isConfigurationError(cause: unknown): boolean {
 export async function runDaemon(options: DaemonOptions, terminal: number | undefined): Promise<void> {
   const early = new EarlySignals();
   const native = loadNative();
-  const file = new ConfigFile(options.config, native);
+  const settings = readSettings(options.settings ?? []);
+  const file = new ConfigFile(options.config, native, settings);
   const loaded = await file.load();
   if (loaded.config === undefined) throw new ConfigError(loaded.diagnostics);
   const { supervised } = loaded.config;
   const lock = await DaemonLock.acquire(options.stateDir, options.bpffs, !supervised);
-  const log = new DaemonLog(options.config, () => native, supervised ? (terminal ?? 1) : terminal);
+  const log = new DaemonLog(options.config, () => native, supervised ? (terminal ?? 1) : terminal, {
+    ...systemLog,
+    tag: calledLdirectord() ? "ldirectord" : "xlb",
+  });
   try {
     if (!supervised) log.open(loaded.config.logFile);
     for (const diagnostic of loaded.diagnostics) log.logger.warn(printFinding(diagnostic));
-    await runLocked({ options, native, file, config: loaded.config, log, early });
+    await runLocked({ options, settings, native, file, config: loaded.config, log, early });
   } catch (cause) {
     if (cause instanceof TaskError) log.logger.fatal({ err: cause }, "The daemon ends");
     else log.logger.fatal(`The daemon ends: ${(cause as Error).message}`);
@@ -67,6 +75,24 @@ export async function runDaemon(options: DaemonOptions, terminal: number | undef
   }
 }
 
+/** Scripts that were written for ldirectord look for its name in the system's log. */
+function calledLdirectord(): boolean {
+  return basename(process.argv[2] ?? "") === "ldirectord";
+}
+
+/** The command line has parsed them once. */
+function readSettings(texts: readonly string[]): Setting[] {
+  return texts.map((text) => {
+    const setting = parseSetting(text);
+    if (setting instanceof Error) throw setting;
+    return setting;
+  });
+}
+
+function directorSettings(settings: readonly Setting[]): Partial<Tunings> {
+  return Object.fromEntries(settings.flatMap((each) => (each.kind === "director" ? [[each.name, each.value]] : [])));
+}
+
 /** Whether packets are still forwarded: by the program, or by the kernel's IPVS with services of ours. */
 function goesOn({ bpffs, stateDir }: DaemonOptions): boolean {
   return existsSync(join(bpffs, "director")) || readOwnServices(stateDir).size > 0;
@@ -74,6 +100,7 @@ function goesOn({ bpffs, stateDir }: DaemonOptions): boolean {
 
 interface Surroundings {
   readonly options: DaemonOptions;
+  readonly settings: readonly Setting[];
   readonly native: Native;
   readonly file: ConfigFile;
   readonly config: Config;
@@ -82,7 +109,7 @@ interface Surroundings {
 }
 
 /** The part for which the state directory is ours. */
-async function runLocked({ options, native, file, config, log, early }: Surroundings): Promise<void> {
+async function runLocked({ options, settings, native, file, config, log, early }: Surroundings): Promise<void> {
   const { logger } = log;
   const version = readVersion();
   const undo = new Undo();
@@ -103,6 +130,7 @@ async function runLocked({ options, native, file, config, log, early }: Surround
         refusalLog: join(options.stateDir, "refused.log"),
         ...(options.interfaces.length === 0 ? {} : { interfaces: options.interfaces }),
         ...(options.tableSize === undefined ? {} : { tableSlots: options.tableSize }),
+        tunings: directorSettings(settings),
       },
       { native, network, log: logger },
     );
@@ -134,6 +162,14 @@ async function runLocked({ options, native, file, config, log, early }: Surround
     };
     const tasks: Task[] = [
       { name: "watcher of the configuration", run: (signal) => file.watch(daemon, log, signal) },
+      {
+        name: "watcher of executed configurations",
+        run: (signal) =>
+          file.executed.watch(
+            { changed: (changed) => daemon.fileChanged(changed), warn: (message) => logger.warn(message) },
+            signal,
+          ),
+      },
       { name: "network", run: (signal) => network.run(signal) },
       ...messenger.tasks,
     ];
@@ -241,21 +277,29 @@ function handleSignals(daemon: Daemon, log: DaemonLog, stopping: AbortController
   };
 }
 
-/** The configuration file: read, and watched for another content than the one last read. */
+/** The configuration file, and with it those that it executes: read, and watched for another content than that. */
 class ConfigFile {
+  readonly executed = new ExecutedFiles((path) => readConfiguration(path, this.#native));
   readonly #path: string;
   readonly #native: Native;
+  readonly #settings: readonly Setting[];
   #digest: string | undefined;
 
-  constructor(path: string, native: Native) {
+  constructor(path: string, native: Native, settings: readonly Setting[]) {
     this.#path = path;
     this.#native = native;
+    this.#settings = settings;
   }
 
   async load(): Promise<LoadedConfig> {
-    const { config, diagnostics, digest } = await readConfiguration(this.#path, this.#native);
-    this.#digest = digest;
-    return { config, diagnostics };
+    const main = await readConfiguration(this.#path, this.#native);
+    this.#digest = main.digest;
+    if (main.config === undefined) return main;
+    const { config, diagnostics } = await this.executed.join(main.config);
+    return {
+      config: withServiceSettings(config, this.#settings),
+      diagnostics: [...main.diagnostics, ...diagnostics],
+    };
   }
 
   async watch(daemon: Daemon, { logger }: DaemonLog, signal: AbortSignal): Promise<void> {

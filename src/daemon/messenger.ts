@@ -52,7 +52,8 @@ export class OutsideMessenger implements Messenger {
 
   round(report: RoundReport, phase: Phase): void {
     this.#alerts.round(report, phase);
-    this.#fallbackCommands.round(report.config, report.onFallback);
+    // A service that goes with the daemon has not changed to its fallback, or from it.
+    if (phase !== "stopping") this.#fallbackCommands.round(report.config, report.onFallback);
   }
 
   record(check: CheckRecord): void {

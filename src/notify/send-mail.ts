@@ -36,15 +36,19 @@ export async function sendMail(mail: Mail, signal: AbortSignal, options: SendMai
 }
 
 async function compose({ destination, subject, body }: Mail, from: string): Promise<Buffer> {
-  const composer = new MailComposer({
+  const isAscii = /^[\n\x20-\x7e]*$/.test(body);
+  const node = new MailComposer({
     ...(from === "" ? {} : { from }),
     to: [...destination.to],
     subject,
-    text: body,
+    ...(isAscii ? {} : { text: body }),
     // Nobody's holiday message should answer.
     headers: { "Auto-Submitted": "auto-generated" },
-  });
-  return await composer.compile().build();
+  }).compile();
+  if (!isAscii) return await node.build();
+  // The library would fold lines of more than 76 characters, and whoever filters mails by a log line would miss it.
+  node.setHeader({ "Content-Type": "text/plain; charset=us-ascii", "Content-Transfer-Encoding": "7bit" });
+  return Buffer.from(`${node.buildHeaders()}\r\n\r\n${body.replaceAll("\n", "\r\n")}`);
 }
 
 async function bySmtp(
@@ -109,7 +113,8 @@ async function bySendmail(
     });
     // The program may end without having read all; its exit status tells why.
     child.stdin.on("error", () => {});
-    child.stdin.end(message);
+    // A program of the local machine, not of the network.
+    child.stdin.end(message.toString("latin1").replaceAll("\r\n", "\n"), "latin1");
   });
 }
 

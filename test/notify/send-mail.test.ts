@@ -83,6 +83,16 @@ describe("mails", { skip: postfixIsMissing }, () => {
     await assert.rejects(sendMail(mailTo({ smtp: postfix.address }), patient, { port: postfix.refusingPort }), /554/);
   });
 
+  test("A long line stays one, and what is not ASCII arrives", async () => {
+    const line = `Log-Message: ${"x".repeat(200)}`;
+    await sendMail(mailTo({ smtp: postfix.address }, `${line}\n`), patient, { port: postfix.port });
+    const [text = ""] = await delivered(1);
+    assert.match(text, new RegExp(`^${line}$`, "m"));
+    await sendMail(mailTo({ smtp: postfix.address }, "Comment: für Übel\n"), patient, { port: postfix.port });
+    const [encoded = ""] = await delivered(1);
+    assert.match(encoded, /^Comment: f=C3=BCr =C3=9Cbel$/m);
+  });
+
   test("The local mail program delivers, and knows the sender itself", async () => {
     process.env["MAIL_CONFIG"] = postfix.configuration;
     try {

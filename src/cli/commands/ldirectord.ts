@@ -14,6 +14,7 @@ import { exitCodes, Failure } from "../failure.ts";
 import { addGlobalOptions } from "../options.ts";
 import { write } from "../output.ts";
 import { requirePrivileges } from "../privileges.ts";
+import { runHere } from "./run.ts";
 import { startDaemon } from "./start.ts";
 import { stopDaemon } from "./stop.ts";
 
@@ -274,7 +275,6 @@ async function direct(
   writesPid: boolean,
 ): Promise<number> {
   requirePrivileges();
-  const { runDaemon, isConfigurationError } = await import("../../daemon/main.ts");
   if (writesPid) {
     try {
       writeFileSync(pidFile, `${process.pid}\n`);
@@ -283,11 +283,8 @@ async function direct(
     }
   }
   try {
-    await runDaemon(options, terminal);
+    await runHere(options, terminal);
     return exitCodes.ok;
-  } catch (cause) {
-    if (isConfigurationError(cause)) throw new Failure(exitCodes.usage, (cause as Error).message, { cause });
-    throw cause;
   } finally {
     if (writesPid && recordedPid(pidFile) === process.pid) rmSync(pidFile, { force: true });
   }

@@ -1,5 +1,6 @@
 import { Option } from "commander";
 import type { Command } from "commander";
+import type { DaemonOptions } from "../../control/daemon-options.ts";
 import { addDaemonOptions, daemonOptions } from "../daemon-options.ts";
 import { exitCodes, Failure } from "../failure.ts";
 import { requirePrivileges } from "../privileges.ts";
@@ -29,12 +30,17 @@ forwarded as before; the next daemon takes over what it finds.`,
     .action(async (given: RunOptions, command: Command) => {
       const options = daemonOptions(command);
       requirePrivileges();
-      const { runDaemon, isConfigurationError } = await import("../../daemon/main.ts");
-      try {
-        await runDaemon(options, descriptors[given.log]);
-      } catch (cause) {
-        if (isConfigurationError(cause)) throw new Failure(exitCodes.usage, (cause as Error).message, { cause });
-        throw cause;
-      }
+      await runHere(options, descriptors[given.log]);
     });
+}
+
+/** Runs a daemon in this process until it is stopped. `terminal` is a descriptor that gets every log line. */
+export async function runHere(options: DaemonOptions, terminal: number | undefined): Promise<void> {
+  const { runDaemon, isConfigurationError } = await import("../../daemon/main.ts");
+  try {
+    await runDaemon(options, terminal);
+  } catch (cause) {
+    if (isConfigurationError(cause)) throw new Failure(exitCodes.usage, (cause as Error).message, { cause });
+    throw cause;
+  }
 }

@@ -10,6 +10,7 @@ import { addDaemonOptions, daemonOptions, runArguments } from "../daemon-options
 import { exitCodes, Failure } from "../failure.ts";
 import { write } from "../output.ts";
 import { requirePrivileges } from "../privileges.ts";
+import { runHere } from "./run.ts";
 import { printPlace } from "./status.ts";
 
 /** A daemon that is not ready after this time is told about; thousands of services take a while. */
@@ -23,13 +24,16 @@ export function registerStart(program: Command): void {
     .addHelpText(
       "after",
       `
-If a daemon with this configuration runs already, that is success, as ldirectord has it.`,
+If a daemon with this configuration runs already, that is success, as ldirectord has it.
+With supervised=yes in the configuration it stays in the foreground and logs to stdout.`,
     )
     .action(async (_given: unknown, command: Command) => {
       const options = daemonOptions(command);
       requirePrivileges();
       const running = await runningDaemon(options.stateDir);
-      if (running === undefined) return write(await startDaemon(options));
+      if (running === undefined) {
+        return (await isSupervised(options.config)) ? runHere(options, 1) : write(await startDaemon(options));
+      }
       const { pid, configFile } = running;
       if (configFile !== options.config) {
         throw new Failure(
@@ -40,6 +44,15 @@ If a daemon with this configuration runs already, that is success, as ldirectord
       }
       await write(`xlb is already running with pid ${pid}\n`);
     });
+}
+
+/** Whether the file wants a supervisor to be its parent; what is wrong with it the daemon tells. */
+async function isSupervised(file: string): Promise<boolean> {
+  const [{ loadNative }, { readConfiguration }] = await Promise.all([
+    import("../../native.ts"),
+    import("../../config/read.ts"),
+  ]);
+  return (await readConfiguration(file, loadNative())).config?.supervised === true;
 }
 
 /** The daemon of a state directory. Throws a {@link Failure} if it lives but does not answer. */
