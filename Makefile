@@ -99,6 +99,9 @@ lab-down: ## remove what `make lab` has set up
 bench: all bench-bpf ## measure what a packet costs (root); BENCH=--quick for a minute of it, --json FILE, --help
 	$(Q)node --enable-source-maps build/bench/main.js $(BENCH)
 
+bench-checks: all lab-packages ## measure what health checks cost; BENCH="--leak 100000" for what they leave behind
+	$(Q)node --enable-source-maps build/bench/checks.js $(BENCH)
+
 # The packet generator of `make bench`, and what the director is measured by.
 bench_programs := $(patsubst bench/%.c,build/bench-bpf/%.o,$(wildcard bench/*.bpf.c))
 bench-bpf: $(bench_programs)
@@ -171,5 +174,5 @@ uninstall: ## remove what install has put there
 clean: ## remove build/
 	$(Q)rm -rf build
 
-.PHONY: all help bpf native typescript generate man test-bpf bench-bpf test-guest-player test-guest golden-schedulers build-packages lab-packages server-packages ldirectord-packages check-packages guest-packages kernels-packages demo lab lab-down bench \
+.PHONY: all help bpf native typescript generate man test-bpf bench-bpf bench-checks test-guest-player test-guest golden-schedulers build-packages lab-packages server-packages ldirectord-packages check-packages guest-packages kernels-packages demo lab lab-down bench \
 	test test-unit test-root test-kernels check format install uninstall clean
