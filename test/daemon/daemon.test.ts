@@ -194,6 +194,50 @@ test("A reload puts the new file in force before it is answered", async (t) => {
   assert.deepEqual([reloads, reloadFailures, lastReload.ok], [1, 0, true]);
 });
 
+test("A reload leaves alone what does not change, a real server of weight 0 that is up included", async (t) => {
+  const realServers = [configuredReal("192.168.200.102", { weight: 0 })];
+  const file = config(configuredService({ realServers }));
+  const { daemon, monitors, plane, file: onDisk, table } = start(t, { config: file });
+  monitors.set(firstKey, { state: "up", since });
+  await daemon.ready();
+  const batches = plane.batches.length;
+  onDisk.next = () => Promise.resolve({ config: file, diagnostics: [] });
+  await daemon.reload();
+  assert.deepEqual(table(), ["192.168.200.102:80=0"]);
+  assert.equal(plane.batches.length, batches);
+});
+
+test("The first round of checks belongs to the start, or to the reload before it", async (t) => {
+  const { daemon, monitors, reports, file } = start(t);
+  const phases = (): string[] => reports.splice(0).map(({ phase }) => phase);
+  await daemon.ready();
+  monitors.set(firstKey, { state: "down", since, reason: "refused" });
+  while (reports.length < 2) await new Promise(setImmediate);
+  assert.deepEqual(phases(), ["starting", "starting"], "one real server has not been checked yet");
+  monitors.set("tcp:10.10.10.53:80 192.168.200.103:80", { state: "down", since, reason: "refused" });
+  while (reports.length < 1) await new Promise(setImmediate);
+  monitors.set(firstKey, { state: "down", since, reason: "reset" });
+  while (reports.length < 2) await new Promise(setImmediate);
+  assert.deepEqual(phases(), ["starting", "running"]);
+  file.next = () => Promise.resolve({ config: config(configuredService()), diagnostics: [] });
+  await daemon.reload();
+  monitors.set(firstKey, { state: "down", since, reason: "again" });
+  while (reports.length < 2) await new Promise(setImmediate);
+  assert.deepEqual(phases(), ["reloading", "running"]);
+  await daemon.stop(false);
+  assert.deepEqual(phases().at(-1), "stopping");
+});
+
+test("After a change on disk the callback is asked for, with the file that is in force then", async (t) => {
+  const { daemon, file, messages } = start(t);
+  await daemon.ready();
+  file.next = () => Promise.resolve({ config: { ...config(configuredService()), callback: "/new" }, diagnostics: [] });
+  await daemon.fileChanged();
+  assert.deepEqual(messages, ["file changed, callback=/new"]);
+  await daemon.reload();
+  assert.equal(messages.length, 1);
+});
+
 test("A file with an error changes nothing and is told in status, log and answer", async (t) => {
   const { daemon, plane, monitors, file, lines } = start(t);
   await daemon.ready();
