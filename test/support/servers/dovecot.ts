@@ -86,8 +86,12 @@ service pop3-login {
   ${listener("pop3", ports.pop, false)}
   ${listener("pop3s", ports.pops, true)}
 }
+# A failed login must not make the next one wait.
 service anvil {
   chroot =
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
 }
 service stats {
   chroot =
