@@ -4,12 +4,17 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { CompositeDataPlane } from "../../src/dataplane/ladder/composite-data-plane.ts";
 import { destroyPinned } from "../../src/dataplane/xdp/destroy.ts";
 import { openNetwork } from "../../src/dataplane/xdp/netlink-network.ts";
 import { openXdpReader } from "../../src/dataplane/xdp/reader.ts";
 import { openXdpDataPlane } from "../../src/dataplane/xdp/xdp-data-plane.ts";
 import type { XdpOptions } from "../../src/dataplane/xdp/xdp-data-plane.ts";
 import { loadNative } from "../../src/native.ts";
+import { desire } from "../../src/reconcile/desire.ts";
+import { plan } from "../../src/reconcile/plan.ts";
+import { config, configuredReal, configuredService } from "../reconcile/samples.ts";
+import { MemoryDataPlane } from "../support/memory-data-plane.ts";
 import { add, addService, real, service } from "./planes.ts";
 
 const [story = "", bpffs = "", far = ""] = process.argv.slice(2);
@@ -150,6 +155,60 @@ const stories: Readonly<Record<string, () => Promise<void>>> = {
     );
     await generic.end();
     generic.plane.destroy();
+  },
+
+  async leave() {
+    plugIn();
+    const passes = join(import.meta.dirname, "..", "..", "test-bpf", "xdp_pass.bpf.o");
+    const network = await openNetwork(native, networkLog);
+    const xdp = await openXdpDataPlane({ bpffs, tableSlots: 1024 }, { native, network, log });
+    const other = new MemoryDataPlane(undefined, "ipvs");
+    const rungs = [
+      { name: "xdp" as const, open: () => xdp, mayOpenNow: () => false },
+      { name: "ipvs" as const, open: () => other, mayOpenNow: () => true },
+    ];
+    const plane = new CompositeDataPlane(rungs, new Map([["xdp", xdp]]), new Map(), { log, interfacesOf: () => [] });
+    const web = configuredService({ realServers: [configuredReal("10.10.10.102")] });
+    const round = async (): Promise<void> => {
+      const { state } = desire(
+        config(web),
+        () => ({ state: "up", since: new Date(0) }),
+        (each) => plane.refusal(each),
+      );
+      for (const { error } of await plane.apply(plan(state, plane.read()))) assert.ifError(error);
+    };
+    let rounds: Promise<void> = round();
+    plane.onChange(() => {
+      rounds = rounds.then(round);
+    });
+    await rounds;
+    const ending = new AbortController();
+    const running = Promise.all([network.run(ending.signal), plane.run(ending.signal)]);
+    const places = () => [xdp, other].map((each) => each.read().services.length).join(" ");
+    assert.equal(places(), "1 0");
+
+    // Somebody else's program takes the interface, so that neither native nor generic mode can be had.
+    const link = native.linkOpenPinned(join(bpffs, "links", "up0"));
+    native.linkDetach(link);
+    native.linkClose(link);
+    ip(`link set dev up0 xdpdrv obj ${passes} sec xdp`);
+    await until("the service to move", () => places() === "0 1");
+    const [status] = plane.interfaces();
+    assert.equal(status?.mode, "ipvs");
+    assert.match(status?.reason ?? "", /native mode was refused: .*EBUSY.*generic mode was refused/);
+    assert.match(plane.placements()[0]?.reason ?? "", /^interface up0: native mode was refused/);
+    await told(/^interface up0: somebody has detached the program/);
+
+    ip("link set dev up0 xdp off");
+    await until("the service to come back", () => places() === "1 0");
+    assert.equal(plane.interfaces()[0]?.mode, "native");
+    assert.deepEqual(plane.placements(), []);
+    await rounds;
+    ending.abort();
+    await running;
+    network.close();
+    plane.destroy();
+    assert.ok(!existsSync(bpffs));
   },
 
   remove() {

@@ -51,6 +51,14 @@ test("an interface that goes and comes back is attached again, and each event is
   tell("events");
 });
 
+test(
+  "an interface that is taken from the XDP plane is left to the next plane, and taken back",
+  { skip: missing },
+  () => {
+    tell("leave");
+  },
+);
+
 test("native mode where it can be had, generic where it is refused or asked for, and why", { skip: missing }, () => {
   tell("modes");
 });

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { CompositeDataPlane } from "../../src/dataplane/ladder/composite-data-plane.ts";
 import type { DataPlane } from "../../src/dataplane/data-plane.ts";
 import type { PlaneName } from "../../src/model/statistics.ts";
@@ -9,19 +10,21 @@ import { cannotRun, PlaneFolder } from "./planes.ts";
 conformance("in memory", { skip: false, open: () => Promise.resolve(new MemoryDataPlane()) });
 
 /** One for all, as loading the program takes long. */
-let folder: PlaneFolder | undefined;
+const folder = cannotRun === false ? new PlaneFolder() : undefined;
+let opened: DataPlane | undefined;
 conformance("xdp", {
   skip: cannotRun,
   async open() {
-    if (folder === undefined) {
-      folder = new PlaneFolder();
-      return await folder.open();
-    }
-    const { plane } = folder;
-    await plane.apply(plan({ services: [] }, plane.read()));
-    return plane;
+    opened ??= await folder?.open();
+    assert.ok(opened);
+    await opened.apply(plan({ services: [] }, opened.read()));
+    return opened;
   },
-  reopen: () => (folder ?? new PlaneFolder()).open(),
+  async reopen() {
+    opened = await folder?.open();
+    assert.ok(opened);
+    return opened;
+  },
 });
 
 // The kernel's IPVS is in ipvs.test.ts, in a guest that has it.
