@@ -113,6 +113,13 @@ describe("simpletcp checks", () => {
     await server.close();
   });
 
+  test("lines without end are not looked at without end", async () => {
+    const server = await serveHalfOpen((socket) => socket.end("\n".repeat(1 << 20)));
+    const result = await attemptOnce(specOf({ ...simpletcp, port: server.port, receive: "x" }));
+    assert.deepEqual([result.up, result.detail], [false, "none of 65536 lines matches receive"]);
+    await server.close();
+  });
+
   test("an invalid expression is down", async () => {
     const result = await attemptOnce(specOf({ ...simpletcp, receive: "(" }));
     assert.equal(result.up, false);

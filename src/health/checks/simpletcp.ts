@@ -22,19 +22,23 @@ export function prepareSimpleTcp(spec: CheckSpec, { native }: CheckSurroundings)
   return spec.protocol === "udp" ? overUdp(spec, request, receive) : overTcp(spec, request, receive);
 }
 
+/** So many lines of one answer are looked at. */
+const maxLines = 65_536;
+
 const good: CheckOutcome = { up: true, detail: "receive matches a line" };
 
 function overTcp(spec: CheckSpec, request: string, receive: Receive): Check {
   return dialogueCheck(spec, undefined, async (dialogue) => {
     dialogue.sendLast(request);
     let objection = "connection closed, no answer";
-    for (;;) {
+    for (let lines = 0; lines < maxLines; lines++) {
       const line = await dialogue.readPiece("line that matches receive");
       if (line === undefined) return { up: false, detail: objection };
       const refusal = receive(Buffer.from(line, "latin1"));
       if (refusal === undefined) return good;
       objection = refusal;
     }
+    return { up: false, detail: `none of ${maxLines} lines matches receive` };
   });
 }
 
