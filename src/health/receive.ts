@@ -31,7 +31,7 @@ export function excerpt(answer: Buffer): string {
 /** The check that `prepare` makes with the compiled `receive`; if that is no regular expression, one that says so. */
 export function withReceive(
   { receive }: CheckSpec,
-  { native }: CheckSurroundings,
+  { native }: Pick<CheckSurroundings, "native">,
   prepare: (receive: Receive) => Check,
 ): Check {
   try {

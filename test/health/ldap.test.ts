@@ -46,7 +46,7 @@ describe("ldap checks of slapd", { skip: slapdIsMissing }, () => {
   test("an entry that is there is up, by the name that the request has without its first character", async () => {
     assert.deepEqual(await outcome(specFor()), [true, "1 entry"]);
     assert.deepEqual(await outcome(specFor({ request: "xdc=example,dc=org" })), [true, "1 entry"]);
-    assert.deepEqual(await outcome(specFor({ request: "/dc=other,dc=org" })), [false, "search: NoSuchObject (0x20)"]);
+    assert.deepEqual(await outcome(specFor({ request: "/dc=other,dc=org" })), [false, "search: no such object (32)"]);
     const [up, detail] = await outcome(specFor({ request: "dc=example,dc=org" }));
     assert.deepEqual([up, detail.split(":")[0]], [false, "search"]);
   });
@@ -66,7 +66,7 @@ describe("ldap checks of slapd", { skip: slapdIsMissing }, () => {
   test("login and password are used if both are set", async () => {
     const login = "cn=admin,dc=example,dc=org";
     assert.equal((await outcome(specFor({ login, password: "open sesame" })))[0], true);
-    assert.deepEqual(await outcome(specFor({ login, password: "wrong" })), [false, "bind: InvalidCredentials (0x31)"]);
+    assert.deepEqual(await outcome(specFor({ login, password: "wrong" })), [false, "bind: invalid credentials (49)"]);
     assert.equal((await outcome(specFor({ login: "cn=nobody" })))[0], true);
   });
 

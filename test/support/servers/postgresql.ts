@@ -1,8 +1,7 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { chownSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
-  accepts,
   loopbackOfThisProcess,
   missingPrograms,
   selfSigned,
@@ -89,7 +88,8 @@ hostnossl all trusted all trust
     directory,
     environment,
     ...(user === undefined ? {} : { user }),
-    isReady: () => accepts(address, port),
+    // It accepts connections before it serves them.
+    isReady: () => spawnSync(join(programs(), "pg_isready"), ["-h", address, "-p", `${port}`]).status === 0,
     // Does not wait for clients.
     stopSignal: "SIGINT",
   });
