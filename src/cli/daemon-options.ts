@@ -32,7 +32,8 @@ export function addDaemonOptions(command: Command): Command {
     .addOption(
       new Option(
         "--plane <plane>",
-        'what forwards: XDP native, XDP generic, or the fastest that works (default: "auto")',
+        "what forwards: XDP in native or generic mode, the kernel's IPVS, or for each service the first that works " +
+          '(default: "auto")',
       )
         .choices(planeChoices)
         .env("XLB_PLANE"),

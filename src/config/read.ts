@@ -1,7 +1,6 @@
 import type { Config, Diagnostic } from "../model/config.ts";
 import { sortDiagnostics } from "./diagnostics.ts";
 import { loadConfig } from "./load.ts";
-import { notYetActive } from "./not-yet-active.ts";
 import { createSystemResolver } from "./resolve.ts";
 
 /** The part of the addon that tries Perl regular expressions; it throws when one is wrong. */
@@ -12,7 +11,7 @@ export interface RegexCompiler {
 export interface Configuration {
   /** Undefined if there is an error. */
   readonly config: Config | undefined;
-  /** In the order of the file, with a warning for each thing that has no effect yet. */
+  /** In the order of the file. */
   readonly diagnostics: readonly Diagnostic[];
   /** Of the bytes that were read, for `watchConfig`; undefined if the file could not be read. */
   readonly digest: string | undefined;
@@ -25,17 +24,10 @@ export async function readConfiguration(file: string, native: RegexCompiler): Pr
     compileRegex: (pattern) => regexError(native, pattern),
   });
   if (config === undefined) return { config, diagnostics, digest };
-  const warnings = notYetActive(config).map(({ position, what }): Diagnostic => ({
-    ...position,
-    file,
-    severity: "warning",
-    message: `${what}: not yet active`,
-  }));
-  if (config.fork) {
-    const message = "fork=yes starts no processes: all checks run side by side, each service at its own checkinterval";
-    warnings.push({ line: 1, column: 1, ...globals.get("fork"), file, severity: "warning", message });
-  }
-  return { config, diagnostics: sortDiagnostics([...diagnostics, ...warnings]), digest };
+  if (!config.fork) return { config, diagnostics, digest };
+  const message = "fork=yes starts no processes: all checks run side by side, each service at its own checkinterval";
+  const warning = { line: 1, column: 1, ...globals.get("fork"), file, severity: "warning", message } as const;
+  return { config, diagnostics: sortDiagnostics([...diagnostics, warning]), digest };
 }
 
 function regexError(native: RegexCompiler, pattern: string): string | undefined {
