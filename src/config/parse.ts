@@ -21,7 +21,7 @@ import { portsOfServices, servicesOfPorts } from "./check-ports.ts";
 import { systemFiles } from "./files.ts";
 import type { Files } from "./files.ts";
 import { readLines } from "./lex.ts";
-import { addressRange, isScoped, largestRange, readAddress } from "./resolve.ts";
+import { addressRange, ipv4Value, isScoped, largestRange, readAddress } from "./resolve.ts";
 import type { Resolver } from "./resolve.ts";
 import { fileRules, ipvsRefusal, ipvsRefusalOfRealServer, serviceRules } from "./rules.ts";
 import { readSections } from "./sections.ts";
@@ -363,10 +363,13 @@ function placeFallback({ address, method, givenPort }: ResolvedFallback, identit
   return { address, port: tablePort(givenPort ?? 0, method, identity), method };
 }
 
-/** The port of an entry in the table: only masquerading changes ports, and then 0 means the virtual service's. */
+/**
+ * The port of an entry in the table. ipvsadm leaves it alone under a firewall mark; under an address only masquerading
+ * changes ports, and then 0 means the virtual service's.
+ */
 function tablePort(port: number, method: ForwardingMethod, identity: ServiceIdentity): number {
-  const virtualPort = identity.kind === "mark" ? 0 : identity.port;
-  return method === "masq" && port > 0 ? port : virtualPort;
+  if (identity.kind === "mark") return port;
+  return method === "masq" && port > 0 ? port : identity.port;
 }
 
 // --- real servers
@@ -499,6 +502,10 @@ function addressesOf(line: RealLine, family: Family, builder: Builder): readonly
     const message = `real server: expected a range of at most ${largestRange} addresses, found ${range.size}`;
     builder.report.error(line.end.position, message);
     return undefined;
+  }
+  if (String(ipv4Value(first)).length !== String(ipv4Value(last)).length) {
+    const message = "ldirectord makes no real servers of this range, whose ends it compares as text; xlb makes them";
+    builder.report.warn(line.end.position, message);
   }
   return range.addresses();
 }

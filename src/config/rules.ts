@@ -169,7 +169,22 @@ const globalFallbackOfMark: ServiceRule = ({ section, service, report }) => {
   report.warn(section.position, "the global fallback serves this firewall mark too; with ldirectord it does not");
 };
 
+const quiescentWithAnotherPort: ServiceRule = ({ service, report }) => {
+  const { identity } = service;
+  if (identity.kind !== "address" || !service.quiescent) return;
+  const lines = new Set<number>();
+  for (const { method, check, position } of service.realServers) {
+    if (method === "masq" || check.realPort === identity.port || lines.has(position.line)) continue;
+    lines.add(position.line);
+    report.warn(
+      position,
+      `under quiescent=yes ldirectord never gives a real server its weight back whose port is not ${identity.port}; xlb does`,
+    );
+  }
+};
+
 export const serviceRules: readonly ServiceRule[] = [
+  quiescentWithAnotherPort,
   checkOffUsesFallback,
   dnsWithoutReceive,
   popWithoutLogin,

@@ -77,7 +77,7 @@ export interface CheckSpec {
 export interface ConfiguredRealServer {
   readonly position: Position;
   readonly address: string;
-  /** As in the table: with gate and ipip the virtual service's. */
+  /** As in the table: with gate and ipip the virtual service's, under a firewall mark as configured. */
   readonly port: number;
   readonly method: ForwardingMethod;
   readonly weight: number;

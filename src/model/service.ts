@@ -52,7 +52,7 @@ export interface Tunnel {
 
 export interface RealServer {
   readonly address: string;
-  /** 0 only under a firewall mark. With gate and ipip it is the virtual service's port. */
+  /** With gate and ipip the virtual service's. Under a firewall mark as configured, 0 if left out. */
   readonly port: number;
   readonly method: ForwardingMethod;
   /** 0 is quiescent: no new connections, the live ones go on. */

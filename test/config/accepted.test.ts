@@ -154,6 +154,18 @@ const warned: readonly (readonly [string, string, readonly string[]])[] = [
     ],
   ],
   [
+    "ports that ldirectord loses sight of",
+    `${v}\tquiescent=yes\n\treal=10.0.0.2 gate\n\treal=10.0.0.3 masq\n\treal=10.0.0.4:80 gate\n`,
+    [
+      "3:7: warning: under quiescent=yes ldirectord never gives a real server its weight back whose port is not 80; xlb does",
+    ],
+  ],
+  [
+    "a range that ldirectord compares as text",
+    `${v}\treal=59.154.201.254->59.154.202.2 gate\n`,
+    ["2:23: warning: ldirectord makes no real servers of this range, whose ends it compares as text; xlb makes them"],
+  ],
+  [
     "ports that gate does not change",
     `${v}\treal=10.0.0.2:8080 gate\n`,
     ["2:16: warning: gate does not change ports: packets go to port 80, checks to port 8080"],

@@ -350,6 +350,7 @@ export function quirks(folder: string): Readonly<Record<string, readonly string[
       ),
       ...reals("->10.0.1.5:80 masq", "->[::1] gate", "->10.0.0 gate", "-10.0.0.3 gate", "->10.0.0.300 gate"),
       ...inSection(
+        "real=59.154.201.254->59.154.202.2 gate",
         "real=localhost gate",
         "real=localhost:http gate",
         "real=no.such.host.invalid gate",
