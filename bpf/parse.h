@@ -26,6 +26,11 @@
 #define IP_MORE_FRAGMENTS 0x2000
 #define IP_OPTION_END 0
 #define IP_OPTION_NOP 1
+#define IP_OPTION_RECORD_ROUTE 7
+#define IP_OPTION_TIMESTAMP 68
+#define IP_OPTION_ROUTER_ALERT 148
+#define TIMESTAMP_AND_ADDRESS 1
+#define TIMESTAMP_PRESPECIFIED 3
 #define IP_OPTION_LOOSE_SOURCE_ROUTE 131
 #define IP_OPTION_STRICT_SOURCE_ROUTE 137
 #define IP_OPTIONS_MAX 40
@@ -129,7 +134,33 @@ static __always_inline int parse_ethernet(struct xdp_md *ctx, struct packet *pac
 	return GO_ON;
 }
 
-/* Options that the kernel forwards untouched; others are the stack's business. */
+/* Whether the kernel would take an option that has parts of its own, __ip_options_compile() of net/ipv4/ip_options.c. */
+static __always_inline bool ipv4_option_sound(struct xdp_md *ctx, __u32 offset, __u8 kind,
+					      __u8 length)
+{
+	/* Kind, length, and of record route and timestamp where the next entry goes, from 1 on. */
+	__u8 option[4] = {}, entry = 4;
+
+	if (kind != IP_OPTION_RECORD_ROUTE && kind != IP_OPTION_TIMESTAMP)
+		return kind != IP_OPTION_ROUTER_ALERT || length >= 4;
+	if (length < 3 || bpf_xdp_load_bytes(ctx, offset, option, sizeof(option)))
+		return false;
+	if (kind == IP_OPTION_TIMESTAMP) {
+		__u8 flag = option[3] & 0x0f;
+
+		if (length < 4 || option[2] < 5)
+			return false;
+		if (option[2] > length)
+			return flag == TIMESTAMP_PRESPECIFIED || option[3] >> 4 != 15;
+		if (flag == TIMESTAMP_AND_ADDRESS || flag == TIMESTAMP_PRESPECIFIED)
+			entry = 8;
+		else if (flag)
+			return true;
+	}
+	return option[2] >= 4 && (option[2] > length || option[2] - 1 + entry <= length);
+}
+
+/* Options that the kernel forwards, if not untouched; others are the stack's business. */
 __noinline int ipv4_options_allowed(struct xdp_md *ctx, __u32 offset, __u32 end)
 {
 	for (int i = 0; i < IP_OPTIONS_MAX; i++) {
@@ -148,7 +179,8 @@ __noinline int ipv4_options_allowed(struct xdp_md *ctx, __u32 offset, __u32 end)
 		if (option[0] == IP_OPTION_LOOSE_SOURCE_ROUTE ||
 		    option[0] == IP_OPTION_STRICT_SOURCE_ROUTE)
 			return 0;
-		if (offset + 1 >= end || option[1] < 2 || offset + option[1] > end)
+		if (offset + 1 >= end || option[1] < 2 || offset + option[1] > end ||
+		    !ipv4_option_sound(ctx, offset, option[0], option[1]))
 			return 0;
 		offset += option[1];
 	}

@@ -32,8 +32,13 @@ const quiet: Readonly<Record<string, string | number>> = {
   "net/ipv4/ip_forward": 1,
   "net/ipv4/conf/all/rp_filter": 0,
   "net/ipv4/conf/default/rp_filter": 0,
+  "net/ipv4/conf/all/send_redirects": 0,
+  "net/ipv4/conf/default/send_redirects": 0,
   "net/ipv4/icmp_ratelimit": 0,
+  "net/ipv4/icmp_msgs_per_sec": 1_000_000,
+  "net/ipv4/icmp_msgs_burst": 1_000_000,
   "net/ipv6/icmp/ratelimit": 0,
+  "net/ipv6/auto_flowlabels": 0,
   "net/ipv6/conf/all/forwarding": 1,
   "net/ipv6/conf/all/accept_ra": 0,
   "net/ipv6/conf/default/accept_ra": 0,
@@ -82,27 +87,30 @@ function readAnswers(bytes: Buffer, play: Play): Buffer[][] {
   });
 }
 
-/** A shell's words; every play in a network namespace of its own. */
+/** Lines of a shell that make the play's network in a namespace that is new. `file`: a name that is free. */
+export function arrangement({ network, sysctls }: Play, file: string): string[] {
+  const lines = [
+    "link set lo up",
+    `link add eth0 address ${directorMac} type veth peer name wire`,
+    "link set wire arp off up",
+    "link set eth0 up",
+    ...network,
+  ];
+  writeFileSync(`${file}.network`, `${lines.join("\n")}\n`);
+  return [
+    "set -e",
+    ...Object.entries({ ...quiet, ...sysctls }).map(([name, value]) => `echo ${value} >/proc/sys/${name}`),
+    `ip -batch ${file}.network`,
+    "ethtool -K eth0 tx off >/dev/null",
+  ];
+}
+
+/** Every play in a network namespace of its own. */
 function script(folder: string, plays: readonly Play[]): string {
   const lines = ["set -e", "modprobe -a ip_vs veth"];
-  plays.forEach(({ network, sysctls }, index) => {
+  plays.forEach((play, index) => {
     const file = join(folder, String(index));
-    const settings = Object.entries({ ...quiet, ...sysctls });
-    const arrangements = [
-      "link set lo up",
-      `link add eth0 address ${directorMac} type veth peer name wire`,
-      "link set wire arp off up",
-      "link set eth0 up",
-      ...network,
-    ];
-    writeFileSync(`${file}.network`, `${arrangements.join("\n")}\n`);
-    const commands = [
-      "set -e",
-      ...settings.map(([name, value]) => `echo ${value} >/proc/sys/${name}`),
-      `ip -batch ${file}.network`,
-      "ethtool -K eth0 tx off >/dev/null",
-      `exec ${player} ${file}.steps ${file}.answers wire eth0`,
-    ];
+    const commands = [...arrangement(play, file), `exec ${player} ${file}.steps ${file}.answers wire eth0`];
     writeFileSync(`${file}.sh`, `${commands.join("\n")}\n`);
     lines.push(`unshare --net bash ${file}.sh`);
   });

@@ -1,0 +1,117 @@
+/** Every story of frame-classes.ts played to the kernel's IPVS and to the XDP data path, and what came of it compared. */
+import { checksum } from "../support/packet.ts";
+import { changesFor, network, stories, targets } from "./frame-classes.ts";
+import type { Story } from "./frame-classes.ts";
+import { playToKernel } from "./play.ts";
+import type { Play, Step } from "./play.ts";
+import { playToXdpInNamespace } from "./xdp-in-namespace.ts";
+import type { Verdict } from "./xdp-player.ts";
+
+/** What went out for a frame of a story, as hexadecimal text. */
+export interface Difference {
+  readonly frame: Buffer;
+  readonly verdict: string;
+  readonly kernel: readonly string[];
+  readonly xdp: readonly string[];
+}
+
+export interface Outcome {
+  readonly story: Story;
+  /** Of the first frame that differs. */
+  readonly difference: Difference | undefined;
+}
+
+const ethernet = 14;
+const icmpProtocol = 1;
+const mldReport = 143;
+
+/** What the kernel sends without being asked: multicast listener reports. */
+function isNoise(bytes: Buffer): boolean {
+  return bytes.readUInt16BE(0) === 0x3333 && bytes.includes(Buffer.from([mldReport, 0]), ethernet + 40);
+}
+
+/** Where the header behind the outer IP header begins, and its protocol. */
+function outer(bytes: Buffer): { at: number; protocol: number; ipv6: boolean } {
+  const ipv6 = bytes.readUInt16BE(12) === 0x86dd;
+  if (ipv6) return { at: ethernet + 40, protocol: bytes[ethernet + 6] ?? 0, ipv6 };
+  return { at: ethernet + ((bytes[ethernet] ?? 0) & 15) * 4, protocol: bytes[ethernet + 9] ?? 0, ipv6 };
+}
+
+/** Without what follows the IP packet, which the kernel cuts off. */
+function trimmed(bytes: Buffer): Buffer {
+  const type = bytes.readUInt16BE(12);
+  if (type === 0x0800) return bytes.subarray(0, ethernet + bytes.readUInt16BE(ethernet + 2));
+  if (type === 0x86dd) return bytes.subarray(0, ethernet + 40 + bytes.readUInt16BE(ethernet + 4));
+  return bytes;
+}
+
+/**
+ * What neither side can be asked to agree on is made the same: the identification of packets that the director makes
+ * itself, without DF, and the source port of GUE, which is a hash of each side's own. Checksums over them are verified.
+ */
+function comparableFrame(bytes: Buffer, gue: boolean): string {
+  const copy = Buffer.from(trimmed(bytes));
+  if (copy.length < ethernet + 28) return copy.toString("hex");
+  const { at, protocol, ipv6 } = outer(copy);
+  const made = protocol === icmpProtocol || protocol === 4 || protocol === 41 || protocol === 47 || gue;
+  let sums = "";
+  if (!ipv6 && made && !(copy.readUInt16BE(ethernet + 6) & 0x4000)) {
+    sums += checksum(copy.subarray(ethernet, at)) === 0 ? "" : " wrong header checksum";
+    copy.writeUInt16BE(0, ethernet + 4);
+    copy.writeUInt16BE(0, ethernet + 10);
+  }
+  if (gue && protocol === 17 && copy.length >= at + 8 && copy.readUInt16BE(at + 2) === 6080) {
+    if (copy.readUInt16BE(at + 6) !== 0) {
+      const addresses = copy.subarray(ethernet + (ipv6 ? 8 : 12), ethernet + (ipv6 ? 40 : 20));
+      const tail = Buffer.alloc(4);
+      tail.writeUInt16BE(copy.readUInt16BE(at + 4), 0);
+      tail[3] = 17;
+      sums += checksum(addresses, tail, copy.subarray(at)) === 0 ? "" : " wrong UDP checksum";
+      copy.writeUInt16BE(0xffff, at + 6);
+    }
+    if (copy.readUInt16BE(at) < 1024) sums += " privileged source port";
+    copy.writeUInt16BE(0, at);
+  }
+  return copy.toString("hex") + sums;
+}
+
+function comparable(frames: readonly Buffer[], gue: boolean): string[] {
+  return frames.filter((bytes) => !isNoise(bytes)).map((bytes) => comparableFrame(bytes, gue));
+}
+
+function differenceOf(
+  story: Story,
+  kernel: readonly (readonly Buffer[])[],
+  stack: readonly (readonly Buffer[])[],
+  xdp: readonly (Verdict | undefined)[],
+): Difference | undefined {
+  const gue = story.target.realServer.tunnel?.type === "gue";
+  for (const [index, bytes] of story.frames.entries()) {
+    const result = xdp[index];
+    const sent = result?.verdict === "tx" || result?.verdict === "redirect" ? [result.bytes] : [];
+    // What is left to the stack meets one without IPVS.
+    const here = comparable(result?.verdict === "pass" ? (stack[index] ?? []) : sent, gue);
+    const there = comparable(kernel[index] ?? [], gue);
+    if (here.join(" ") === there.join(" ")) continue;
+    return { frame: bytes, verdict: result?.verdict ?? "none", kernel: there, xdp: here };
+  }
+  return undefined;
+}
+
+/** Plays every class to every service, so many times. */
+export async function compareFrames(rounds: number, seed: number): Promise<{ outcomes: Outcome[]; frames: number }> {
+  const told = stories(rounds, seed);
+  const changes = targets.flatMap(changesFor).map((change): Step => ({ kind: "change", change }));
+  const frames = told.flatMap((story) => story.frames).map((bytes): Step => ({ kind: "frame", bytes }));
+  const play: Play = { network: network(), steps: [...changes, ...frames] };
+  const [kernel = [], stack = []] = await playToKernel([play, { ...play, steps: frames }]);
+  const xdp = await playToXdpInNamespace(play);
+  let at = 0;
+  const outcomes = told.map((story) => {
+    const [from, to] = [at, (at += story.frames.length)];
+    const [first, last] = [from + changes.length, to + changes.length];
+    const difference = differenceOf(story, kernel.slice(first, last), stack.slice(from, to), xdp.slice(first, last));
+    return { story, difference };
+  });
+  return { outcomes, frames: frames.length };
+}

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { cannotRun } from "../dataplane/planes.ts";
+import { guest } from "../support/guest.ts";
+import { compareFrames } from "./frame-comparison.ts";
+import type { Difference } from "./frame-comparison.ts";
+import { classes } from "./frame-classes.ts";
+
+const tcpFlags = 47; // of an IPv4 frame without options; 20 more with IPv6
+const synAndReset = 0x06;
+
+function sameLengths({ kernel, xdp }: Difference): boolean {
+  return kernel.length === xdp.length && kernel.every((bytes, index) => bytes.length === xdp[index]?.length);
+}
+
+/** The differences that docs/IPVS.md gives reasons for, and how far they go. */
+const deliberate: Readonly<Record<string, (difference: Difference) => boolean>> = {
+  // SYN and RST together on a closed connection are forwarded.
+  "any flags with a connection": ({ frame, kernel }) => {
+    const flags = frame[tcpFlags + (frame.readUInt16BE(12) === 0x86dd ? 20 : 0)] ?? 0;
+    return kernel.length === 0 && (flags & synAndReset) === synAndReset;
+  },
+  // Record route and timestamp are left as they are.
+  "IPv4 options that the director is asked to fill in": sameLengths,
+  // masq leaves a datagram without a checksum without one.
+  "no UDP checksum": sameLengths,
+  // The fragment header stays; the kernel takes it off, and sends one of its own with ipip over IPv6.
+  "an atomic fragment": ({ kernel: [there = ""], xdp: [here = ""] }) =>
+    here.length === there.length + 16 || (there.length === here.length && there.slice(0, 24) === here.slice(0, 24)),
+};
+
+/** 24,000 frames and more by `make test-guest`, else some thousands. */
+const rounds = process.env["XLB_GUEST"] === "all" ? 14 : 2;
+const seed = Number(process.env["XLB_SEED"] ?? 1);
+const skip = cannotRun === false ? (guest.unavailable() ?? false) : cannotRun;
+
+describe("what becomes of a frame is what the kernel's IPVS makes of it, byte by byte", { skip }, () => {
+  const comparison = skip === false ? compareFrames(rounds, seed) : undefined;
+  comparison?.catch(() => {}); // each test sees it
+  for (const name of Object.keys(classes)) {
+    test(name, async (t) => {
+      const { outcomes = [], frames = 0 } = (await comparison) ?? {};
+      const told = outcomes.filter(({ story }) => story.name === name);
+      assert.ok(told.length > 0);
+      for (const { story, difference } of told) {
+        if (difference === undefined || deliberate[name]?.(difference) === true) continue;
+        const { frame, verdict, kernel, xdp } = difference;
+        const lines = [
+          `${frame.toString("hex")} comes in`,
+          `${kernel.join(" ")} the kernel`,
+          `${xdp.join(" ")} ${verdict}`,
+        ];
+        assert.fail(`${story.target.name}:\n${lines.join("\n")}`);
+      }
+      t.diagnostic(`${told.length} stories, of ${frames} frames in all`);
+    });
+  }
+});

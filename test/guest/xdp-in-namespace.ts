@@ -1,0 +1,44 @@
+/** A play to the XDP data path in a network namespace that has the play's addresses, routes and neighbours. */
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { networkInterfaces, tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { deserialize, serialize } from "node:v8";
+import { arrangement } from "./play.ts";
+import type { Play } from "./play.ts";
+import { playToXdp } from "./xdp-player.ts";
+import type { Verdict } from "./xdp-player.ts";
+
+/** As {@link playToXdp}, where the program can ask for the way to any client. */
+export async function playToXdpInNamespace(play: Play): Promise<(Verdict | undefined)[]> {
+  const folder = mkdtempSync(join(tmpdir(), "xlb-play-"));
+  try {
+    writeFileSync(join(folder, "play"), serialize(play));
+    const commands = [
+      ...arrangement(play, join(folder, "xdp")),
+      `exec ${process.execPath} --enable-source-maps ${fileURLToPath(import.meta.url)} ${folder}`,
+    ];
+    await promisify(execFile)("unshare", ["--net", "bash", "-c", commands.join("\n")], { maxBuffer: 2 ** 26 });
+    // Written by the same class of this process's own code.
+    return deserialize(readFileSync(join(folder, "verdicts"))) as (Verdict | undefined)[];
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** The interface's number in this namespace. */
+function indexOf(name: string): number {
+  if (networkInterfaces()[name] === undefined) throw new Error(`there is no ${name}`);
+  return Number(readFileSync(`/proc/self/net/igmp`, "utf8").match(new RegExp(`^(\\d+)\\s+${name}\\s`, "m"))?.[1]);
+}
+
+const [, script, folder] = process.argv;
+if (script === fileURLToPath(import.meta.url) && folder !== undefined) {
+  test("a play", async () => {
+    const play = deserialize(readFileSync(join(folder, "play"))) as Play;
+    writeFileSync(join(folder, "verdicts"), serialize(await playToXdp(play, indexOf("eth0"))));
+  });
+}
