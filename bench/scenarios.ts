@@ -52,6 +52,12 @@ const wrr: DirectorSetup = { scheduler: "wrr", realServers: 100 };
 const wlc: DirectorSetup = { scheduler: "wlc", realServers: 100 };
 const lblc: DirectorSetup = { scheduler: "lblc", realServers: 100 };
 
+/** Schedulers that compare the loads of all real servers. */
+const byLoad = (["wlc", "sed", "nq", "lc"] as const).flatMap((scheduler): DirectorSetup[] => [
+  { scheduler, realServers: 100 },
+  { scheduler, realServers: 1000 },
+]);
+
 function ofUsual(atMost: number, ...directors: readonly DirectorSetup[]): Record<string, Goal[]> {
   return Object.fromEntries(directors.map((director) => [directorName(director), [{ against: "usual", atMost }]]));
 }
@@ -97,6 +103,13 @@ export const scenarios: readonly Scenario[] = [
     directors: [rr, wrr, wlc, lblc, { scheduler: "wlc", realServers: 1000 }],
     goals: newGoals,
     quick: true,
+  }),
+  scenario({
+    title: "new, by load",
+    mode: "new",
+    flows: 1000,
+    directors: [rr, ...byLoad],
+    goals: Object.fromEntries(byLoad.map((director) => [directorName(director), [{ against: "rr", atMost: 1.2 }]])),
   }),
   scenario({
     title: "new, 1M live",

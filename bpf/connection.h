@@ -194,45 +194,44 @@ static __always_inline bool connection_lookup(__u64 hash, struct connection *fou
 	return has_overflowed(line) && find_in_line(line ^ 1, tag | TAG_DISPLACED, found);
 }
 
-/* Tells the structures that schedulers keep that a real server's counts have changed. */
-__noinline int load_changed(__u32 id)
-{
-	struct real_server *real_server = lookup(real_servers, id);
-	struct service *service;
-
-	if (!real_server || !(real_server->flags & REAL_SERVER_AVAILABLE))
-		return 0;
-	service = lookup(services, real_server->service);
-	if (service && service->tree_leaves)
-		tree_update(service, id, real_server->leaf);
-	return 0;
-}
-
-/* Adds to the counts of a real server; a connection is one of active and inactive. */
+/*
+ * Adds to the counts of a real server, of whose active and inactive each
+ * connection is one, and tells whatever its scheduler keeps of them.
+ */
 __noinline int change_load(__u32 id, int active, int inactive)
 {
 	struct real_server *real_server = lookup(real_servers, id);
 	struct real_server_load *load = lookup(real_server_loads, id);
 	struct service_state *state;
+	struct service *service;
+	__u32 before = 0;
 
 	if (!real_server || !load)
 		return 0;
 	if (inactive)
 		__sync_fetch_and_add(&load->inactive, inactive);
-	if (active) {
-		__u32 before = __sync_fetch_and_add(&load->active, active);
-		bool was_light = is_light(before, load_weight(load));
-		bool light = is_light(before + active, load_weight(load));
-
-		state = lookup(service_states, real_server->service);
-		if (state && was_light != light && real_server->flags & REAL_SERVER_AVAILABLE)
-			__sync_fetch_and_add(&state->light, light ? 1 : -1);
-	}
+	if (active)
+		before = __sync_fetch_and_add(&load->active, active);
 	if (active + inactive > 0 && real_server->upper_threshold)
 		threshold_opened(real_server, load);
 	else if (active + inactive < 0 && load->weight & LOAD_OVERLOADED)
 		threshold_closed(real_server, load);
-	return load_changed(id);
+
+	service = real_server->flags & REAL_SERVER_AVAILABLE
+			  ? lookup(services, real_server->service)
+			  : NULL;
+	if (!service || !service->tree_leaves)
+		return 0;
+	if (active && counts_light(service->scheduler)) {
+		bool was_light = is_light(before, load_weight(load));
+		bool light = is_light(before + active, load_weight(load));
+
+		state = lookup(service_states, real_server->service);
+		if (state && was_light != light)
+			__sync_fetch_and_add(&state->light, light ? 1 : -1);
+	}
+	tree_update(service, real_server, id);
+	return 0;
 }
 
 /* Who has just freed a slot accounts for what was in it. */

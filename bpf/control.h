@@ -92,6 +92,7 @@ struct tree_build {
 	__u32 leaves;
 	__u32 scheduler;
 	__u32 light;
+	__u32 wide;
 };
 
 static long build_leaf(__u32 i, void *context)
@@ -103,7 +104,8 @@ static long build_leaf(__u32 i, void *context)
 
 	if (!id || !siblings)
 		return 1;
-	siblings[(build->leaves + i) & 1] = tree_leaf(build->scheduler, *id);
+	siblings[(build->leaves + i) & 1] = build->wide ? tree_leaf(build->scheduler, *id, true)
+							: tree_leaf(build->scheduler, *id, false);
 	load = *id ? lookup(real_server_loads, *id) : NULL;
 	if (load && is_light(load->active, load_weight(load)))
 		build->light++;
@@ -117,24 +119,33 @@ static long build_node(__u32 i, void *context)
 	__u32 position = build->leaves - 1 - i;
 	struct tree_words *node = siblings_at(build->tree, position);
 	struct tree_words *children = siblings_at(build->tree, 2 * position);
+	__u64 right;
 
 	if (!node || !children)
 		return 1;
-	node[position & 1] = less_mask(children[1].fraction, children[0].fraction, 1) ? children[1]
-										      : children[0];
+	right = build->wide ? less_mask(children[1].key, children[0].key, 1, true)
+			    : less_mask(children[1].key, children[0].key, 1, false);
+	node[position & 1] = right ? children[1] : children[0];
 	return 0;
 }
 
-__noinline int build_tree(__u32 index, __u32 tree, __u32 leaves, __u32 scheduler)
+__noinline int build_tree(const struct control_request *request)
 {
-	struct service_state *state = lookup(service_states, index);
-	struct tree_build build = { .tree = tree, .leaves = leaves, .scheduler = scheduler };
+	struct service_state *state;
+	struct tree_build build = {};
 
-	if (!state || tree & 1)
+	if (!request)
 		return -EINVAL;
-	if (leaves) {
-		bpf_loop(leaves, build_leaf, &build, 0);
-		bpf_loop(leaves - 1, build_node, &build, 0);
+	state = lookup(service_states, request->index);
+	if (!state || request->tree & 1)
+		return -EINVAL;
+	build.tree = request->tree;
+	build.leaves = request->tree_leaves;
+	build.scheduler = request->scheduler;
+	build.wide = request->flags & SERVICE_WIDE_WEIGHTS;
+	if (build.leaves) {
+		bpf_loop(build.leaves, build_leaf, &build, 0);
+		bpf_loop(build.leaves - 1, build_node, &build, 0);
 	}
 	state->light = build.light;
 	return 0;
@@ -142,6 +153,7 @@ __noinline int build_tree(__u32 index, __u32 tree, __u32 leaves, __u32 scheduler
 
 static __always_inline int control_operation(struct control_request *request)
 {
+	struct control_request copy = *request;
 	struct service_slot slot = request->slot;
 
 	switch (request->operation) {
@@ -152,8 +164,7 @@ static __always_inline int control_operation(struct control_request *request)
 	case CONTROL_DELETE_SERVICE:
 		return delete_service(&slot);
 	case CONTROL_BUILD_TREE:
-		return build_tree(request->index, request->tree, request->tree_leaves,
-				  request->scheduler);
+		return build_tree(&copy);
 	case CONTROL_FORGET:
 		return replica_forget(request->index) ? -EBUSY : 0;
 	case CONTROL_SWEEP:

@@ -131,8 +131,9 @@ enum scheduler_flag {
 };
 
 enum service_flag {
-	SERVICE_ONE_PACKET = 1 << 0, /* every UDP datagram is scheduled */
-	SERVICE_THRESHOLDS = 1 << 1, /* some real server has an upper threshold */
+	SERVICE_ONE_PACKET = 1 << 0,   /* every UDP datagram is scheduled */
+	SERVICE_THRESHOLDS = 1 << 1,   /* some real server has an upper threshold */
+	SERVICE_WIDE_WEIGHTS = 1 << 2, /* some weight is above WEIGHT_NARROW_MAX */
 };
 
 enum real_server_flag {
@@ -220,15 +221,17 @@ struct ring_segment {
 };
 
 /*
- * Node of a tournament tree: a real server, and what it is compared by, as a
- * fraction of cost over weight. Siblings lie side by side, in one cache line.
+ * Node of a tournament tree: a real server, and what it is compared by, see
+ * bpf/schedulers/tree.h. Siblings lie side by side, in one cache line.
  */
 struct tree_node {
-	__u32 cost;
-	__u32 weight;
+	__u64 key;
 	__u32 real_server; /* 0: none */
 	__u32 reserved;
 };
+
+#define TREE_KEY_NEVER 0x7fffffffffffffffULL /* greater than any other */
+#define WEIGHT_NARROW_MAX 65535
 
 struct tree_siblings {
 	struct tree_node node[2];
@@ -469,10 +472,10 @@ enum control_operation {
 	CONTROL_START_SWEEP = 1,    /* arm the timer with this program's callback */
 	CONTROL_PUT_SERVICE = 2,    /* slot: insert or replace */
 	CONTROL_DELETE_SERVICE = 3, /* slot: by address, port, protocol, kind */
-	CONTROL_BUILD_TREE = 4,	    /* index, tree, tree_leaves, scheduler: fill the nodes from
+	CONTROL_BUILD_TREE = 4, /* index, tree, tree_leaves, scheduler, flags: fill the nodes from
 					 * the leaves and the loads */
-	CONTROL_SWEEP = 5,	    /* one whole pass of the sweep now (tests) */
-	CONTROL_FORGET = 6,	    /* index: a real server that no scheduler is to know any more */
+	CONTROL_SWEEP = 5,	/* one whole pass of the sweep now (tests) */
+	CONTROL_FORGET = 6,	/* index: a real server that no scheduler is to know any more */
 };
 
 struct control_request {
@@ -483,7 +486,8 @@ struct control_request {
 	__u32 tree;
 	__u32 tree_leaves;
 	__u32 scheduler;
-	__u32 reserved[2];
+	__u32 flags; /* of the service */
+	__u32 reserved;
 };
 
 _Static_assert(sizeof(struct interface) == 16, "interface");

@@ -49,9 +49,10 @@ static long sum_block(__u32 i, void *context)
 	segment->left -= length;
 	/* An odd end is padded with a zero byte. */
 	*(__u32 *)(scratch->quote + (length - 1 & (CHECKSUM_BLOCK - 4))) = 0;
+	/* Known already; Linux 6.1 ("R3 min value is outside of the allowed memory range") sees it only so. */
 	asm volatile("" : "+r"(length));
-	if (length - 1 >= CHECKSUM_BLOCK ||
-	    bpf_xdp_load_bytes(segment->ctx, segment->offset, scratch->quote, length)) {
+	length = (length - 1 & (CHECKSUM_BLOCK - 1)) + 1;
+	if (bpf_xdp_load_bytes(segment->ctx, segment->offset, scratch->quote, length)) {
 		segment->sum = -1;
 		return 1;
 	}

@@ -66,7 +66,7 @@ __noinline int persistent_choose(const struct packet *packet, struct choice *cho
 				 choice->real_server);
 	choice->template = template > 0 ? template : 0;
 	/* Another CPU has just sent the client elsewhere. */
-	if (template < 0 && connection_lookup(hash, &found)) {
+	if (template <0 && connection_lookup(hash, &found)) {
 		choice->real_server = word_real_server(found.word);
 		choice->template = found.index + 1;
 	}

@@ -83,6 +83,8 @@ static __always_inline __u32 tcp_next_state(__u32 state, __u32 event)
 	else
 		return STATE_CLOSE;
 	row += rows_of(event);
+	/* Linux 6.1 loses the bounds of a 32-bit OR ("math between map_value pointer and register with unbounded min value"). */
+	asm volatile("" : "+r"(row));
 	return row < 12 ? tcp_rows[row] >> (4 * (state & 15)) & 15 : STATE_CLOSE;
 }
 

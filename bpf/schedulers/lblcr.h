@@ -20,19 +20,19 @@ struct replica_walk {
 	__u32 previous;
 	__u32 count;
 	__u32 least; /* of those that may be scheduled */
-	__u64 least_fraction;
+	__u64 least_load;
 	__u32 most; /* of those with a weight */
 	__u32 before_most;
-	__u64 most_fraction;
+	__u64 most_load;
 	__u32 wanted; /* to be found in the list */
 	__u32 before_wanted;
 	__u32 found;
 };
 
-/* Both of a/b and c/d in the terms of tree.h; the kernel's products are as wide. */
-static __always_inline bool fraction_less(__u64 a, __u64 b)
+/* Of two loads, as cost and weight<<32: whether the first is less. */
+static __always_inline bool is_less(__u64 a, __u64 b)
 {
-	return less_mask(a, b, 1);
+	return (a & 0xffffffff) * (b >> 32) < (b & 0xffffffff) * (a >> 32);
 }
 
 static long replica_step(__u32 i, void *context)
@@ -43,7 +43,7 @@ static long replica_step(__u32 i, void *context)
 	struct real_server *real_server = lookup(real_servers, id);
 	struct real_server_load *load = lookup(real_server_loads, id);
 	bool available;
-	__u64 load_fraction;
+	__u64 weighted;
 
 	if (!history || !real_server || !load || history->replicas_round != walk->round)
 		return 1;
@@ -56,15 +56,15 @@ static long replica_step(__u32 i, void *context)
 		    real_server->flags & REAL_SERVER_AVAILABLE;
 	/* One that was taken away counts with the weight it had. */
 	weight = available ? load_weight(load) : history->last_weight;
-	load_fraction = fraction(overhead(load), weight);
+	weighted = (__u64)weight << 32 | overhead(load);
 	if (available && may_be_scheduled(load) &&
-	    (!walk->least || fraction_less(load_fraction, walk->least_fraction))) {
+	    (!walk->least || is_less(weighted, walk->least_load))) {
 		walk->least = id;
-		walk->least_fraction = load_fraction;
+		walk->least_load = weighted;
 	}
-	if (weight && (!walk->most || fraction_less(walk->most_fraction, load_fraction))) {
+	if (weight && (!walk->most || is_less(walk->most_load, weighted))) {
 		walk->most = id;
-		walk->most_fraction = load_fraction;
+		walk->most_load = weighted;
 		walk->before_most = walk->previous;
 	}
 	walk->previous = id;
@@ -83,10 +83,10 @@ static __always_inline void replicas_walk(struct replica_walk *walk, __u32 servi
 	walk->previous = zero;
 	walk->count = zero;
 	walk->least = zero;
-	walk->least_fraction = zero;
+	walk->least_load = zero;
 	walk->most = zero;
 	walk->before_most = zero;
-	walk->most_fraction = zero;
+	walk->most_load = zero;
 	walk->before_wanted = zero;
 	walk->found = zero;
 	bpf_loop(MAX_REAL_SERVERS, replica_step, walk, 0);

@@ -7,9 +7,14 @@
  * all. Ties go left, to the server added last, which is the first in the
  * kernel's list.
  *
- * Every scheduler is a fraction, cost over weight, of which the least wins. Two
- * are compared by cross multiplication and chosen by a mask, because whether a
- * server wins is a branch that no processor can predict.
+ * Every scheduler is a fraction, cost over weight, of which the least wins. A
+ * node keeps it as one number, its key: the fraction times 2^32, rounded down,
+ * which tells apart whatever differs as long as no weight is above 65535 (two
+ * fractions differ by one over the product of their weights at least). With
+ * greater weights the key is cost and weight themselves, and two of them are
+ * compared by cross multiplication. Either way the better one is chosen by a
+ * mask, because whether a server wins is a branch that no processor can
+ * predict.
  *
  * Nobody locks. Two CPUs that walk at once can leave a stale node; the next
  * walk over it, at the latest that of the connection which was given to the
@@ -20,13 +25,12 @@
 
 #include "load.h"
 
-#define COST_NEVER 0xffffffffU /* over weight 1: more than any load gives */
+#define COST_MAX 0x7fffffffU /* the kernel's is an int, too */
 
-/* Cost in the lower half, weight in the upper. */
-static __always_inline __u64 fraction(__u64 cost, __u64 weight)
-{
-	return cost | weight << 32;
-}
+struct fraction {
+	__u32 cost;
+	__u32 weight; /* 0: not to be scheduled */
+};
 
 /* As ip_vs_dest_conn_overhead() of include/net/ip_vs.h. */
 static __always_inline __u32 overhead(const struct real_server_load *load)
@@ -34,12 +38,18 @@ static __always_inline __u32 overhead(const struct real_server_load *load)
 	return (load->active << 8) + load->inactive;
 }
 
-static __always_inline __u64 tree_fraction(__u32 scheduler, const struct real_server_load *load)
+static __always_inline struct fraction fraction(__u32 cost, __u32 weight)
+{
+	return (struct fraction){ .cost = cost < COST_MAX ? cost : COST_MAX, .weight = weight };
+}
+
+static __always_inline struct fraction tree_fraction(__u32 scheduler,
+						     const struct real_server_load *load)
 {
 	__u32 weight = load->weight;
 
 	if ((__s32)weight <= 0)
-		return fraction(COST_NEVER, 1);
+		return fraction(0, 0);
 	switch (scheduler) {
 	case SCHEDULER_LC:
 		return fraction(overhead(load), 1);
@@ -51,34 +61,51 @@ static __always_inline __u64 tree_fraction(__u32 scheduler, const struct real_se
 	case SCHEDULER_FO:
 		return fraction(1, weight);
 	case SCHEDULER_OVF:
-		return load->active <= weight ? fraction(1, weight) : fraction(COST_NEVER, 1);
+		return load->active <= weight ? fraction(1, weight) : fraction(0, 0);
 	default:
 		return fraction(overhead(load), weight);
 	}
 }
 
+/* Keys are compared as signed numbers, and their difference does not overflow. */
+static __always_inline __u64 tree_key(struct fraction of, const bool wide)
+{
+	if (!of.weight)
+		return TREE_KEY_NEVER;
+	if (wide)
+		return (__u64)of.weight << 32 | of.cost;
+	return ((__u64)of.cost << 32) / of.weight;
+}
+
+/* All ones if the key a is less than b by `ties` or more: 1 leaves ties to b, 0 gives them to a. */
+static __always_inline __u64 less_mask(__u64 a, __u64 b, __u64 ties, const bool wide)
+{
+	__s64 difference = a - b;
+
+	if (wide) {
+		if (a == TREE_KEY_NEVER)
+			return 0;
+		if (b == TREE_KEY_NEVER)
+			return ~0ULL;
+		difference = (a & 0xffffffff) * (b >> 32) - (b & 0xffffffff) * (a >> 32);
+	}
+	return (difference - (__s64)(1 - ties)) >> 63;
+}
+
 /* A node as two words, so that one mask chooses it. */
 struct tree_words {
-	__u64 fraction;
+	__u64 key;
 	__u64 real_server;
 };
 
-static __always_inline struct tree_words tree_leaf(__u32 scheduler, __u32 id)
+static __always_inline struct tree_words tree_leaf(__u32 scheduler, __u32 id, const bool wide)
 {
-	struct tree_words leaf = { .fraction = fraction(COST_NEVER, 1), .real_server = id };
+	struct tree_words leaf = { .key = TREE_KEY_NEVER, .real_server = id };
 	struct real_server_load *load = id ? lookup(real_server_loads, id) : NULL;
 
 	if (load)
-		leaf.fraction = tree_fraction(scheduler, load);
+		leaf.key = tree_key(tree_fraction(scheduler, load), wide);
 	return leaf;
-}
-
-/* All ones if the fraction a is less than b by `ties` or more: 1 leaves ties to b, 0 gives them to a. */
-static __always_inline __u64 less_mask(__u64 a, __u64 b, __u64 ties)
-{
-	__s64 difference = (a & 0xffffffff) * (b >> 32) - (b & 0xffffffff) * (a >> 32);
-
-	return (difference - (__s64)(1 - ties)) >> 63;
 }
 
 static __always_inline struct tree_words *siblings_at(__u32 tree, __u32 position)
@@ -86,10 +113,9 @@ static __always_inline struct tree_words *siblings_at(__u32 tree, __u32 position
 	return (struct tree_words *)lookup(tree_nodes, (tree + position) / 2);
 }
 
-/* Walks up from the leaf of a real server whose load has changed. */
-static __always_inline void tree_update(const struct service *service, __u32 id, __u32 leaf)
+static __always_inline void tree_walk(const struct service *service, struct tree_words winner,
+				      __u32 leaf, const bool wide)
 {
-	struct tree_words winner = tree_leaf(service->scheduler, id);
 	__u32 tree = service->tree, position = 2 * service->tree_leaves - 1 - leaf;
 
 	for (int level = 0; level < TREE_LEVELS; level++) {
@@ -101,12 +127,33 @@ static __always_inline void tree_update(const struct service *service, __u32 id,
 		siblings[right] = winner;
 		if (position <= 1)
 			return;
-		mask = less_mask(winner.fraction, siblings[right ^ 1].fraction, right);
-		winner.fraction = (winner.fraction & mask) | (siblings[right ^ 1].fraction & ~mask);
+		mask = less_mask(winner.key, siblings[right ^ 1].key, right, wide);
+		winner.key = (winner.key & mask) | (siblings[right ^ 1].key & ~mask);
 		winner.real_server = (winner.real_server & mask) |
 				     (siblings[right ^ 1].real_server & ~mask);
 		position >>= 1;
 	}
+}
+
+/* Weights above 65535 are rare, and their code is out of the way. */
+__noinline int tree_update_wide(__u32 service_index, __u32 id, __u32 leaf)
+{
+	struct service *service = lookup(services, service_index);
+
+	if (service)
+		tree_walk(service, tree_leaf(service->scheduler, id, true), leaf, true);
+	return 0;
+}
+
+/* Walks up from the leaf of a real server whose load has changed. */
+static __always_inline void tree_update(const struct service *service,
+					const struct real_server *real_server, __u32 id)
+{
+	if (service->flags & SERVICE_WIDE_WEIGHTS)
+		tree_update_wide(real_server->service, id, real_server->leaf);
+	else
+		tree_walk(service, tree_leaf(service->scheduler, id, false), real_server->leaf,
+			  false);
 }
 
 static __always_inline __u32 tree_choose(const struct service *service)
@@ -115,17 +162,22 @@ static __always_inline __u32 tree_choose(const struct service *service)
 	struct real_server_load *load;
 	__u32 id;
 
-	if (!service->tree_leaves || !root || (__u32)root[1].fraction == COST_NEVER)
+	if (!service->tree_leaves || !root || root[1].key == TREE_KEY_NEVER)
 		return 0;
 	id = root[1].real_server;
 	load = lookup(real_server_loads, id);
 	return load && may_be_scheduled(load) ? id : 0;
 }
 
-/* lblc's other server that has room: 2 * active < weight. */
+/* lblc's and lblcr's other server that has room: 2 * active < weight. */
 static __always_inline bool is_light(__u32 active, __u32 weight)
 {
 	return 2 * (__u64)active < weight;
+}
+
+static __always_inline bool counts_light(__u32 scheduler)
+{
+	return scheduler == SCHEDULER_LBLC || scheduler == SCHEDULER_LBLCR;
 }
 
 #endif

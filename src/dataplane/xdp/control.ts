@@ -7,9 +7,9 @@ import type { Service, ServiceSlot } from "./layout.generated.ts";
 const noSlot: ServiceSlot = { address: [0, 0, 0, 0], port: 0, protocol: 0, kind: 0, service: 0 };
 
 /** The part of a service's record that says where its tree lies; `scheduler` is one of the generated enum. */
-export type Tree = Pick<Service, "tree" | "tree_leaves" | "scheduler">;
+export type Tree = Pick<Service, "tree" | "tree_leaves" | "scheduler" | "flags">;
 
-const noTree: Tree = { tree: 0, tree_leaves: 0, scheduler: 0 };
+const noTree: Tree = { tree: 0, tree_leaves: 0, scheduler: 0, flags: 0 };
 
 /** Each call runs the control program once and throws if it refuses. */
 export class Control {

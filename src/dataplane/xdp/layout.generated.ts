@@ -25,6 +25,8 @@ export const MAX_SERVICES = 4096;
 export const MAX_REAL_SERVERS = 65536;
 export const SLOTS_PER_LINE = 8;
 export const TREE_LEVELS = 17;
+export const TREE_KEY_NEVER = 0x7fffffffffffffffn;
+export const WEIGHT_NARROW_MAX = 65535;
 export const LOAD_OVERLOADED = 0x80000000;
 export const SLOT_TICK_BITS = 12;
 export const SLOT_STATE_SHIFT = 12;
@@ -151,6 +153,7 @@ export type SchedulerFlag = (typeof schedulerFlag)[keyof typeof schedulerFlag];
 export const serviceFlag = {
   SERVICE_ONE_PACKET: 1,
   SERVICE_THRESHOLDS: 2,
+  SERVICE_WIDE_WEIGHTS: 4,
 } as const;
 export type ServiceFlag = (typeof serviceFlag)[keyof typeof serviceFlag];
 
@@ -515,29 +518,25 @@ export const ringSegment = {
 
 /** `struct tree_node`, 16 bytes. */
 export interface TreeNode {
-  readonly cost: number;
-  readonly weight: number;
+  readonly key: bigint;
   readonly real_server: number;
 }
 
 export const treeNode = {
   size: 16,
   fields: {
-    cost: { offset: 0, size: 4 },
-    weight: { offset: 4, size: 4 },
+    key: { offset: 0, size: 8 },
     real_server: { offset: 8, size: 4 },
     reserved: { offset: 12, size: 4 },
   },
   read(view: DataView, at: number): TreeNode {
     return {
-      cost: view.getUint32(at, true),
-      weight: view.getUint32(at + 4, true),
+      key: view.getBigUint64(at, true),
       real_server: view.getUint32(at + 8, true),
     };
   },
   write(view: DataView, at: number, value: TreeNode): void {
-    view.setUint32(at, value.cost, true);
-    view.setUint32(at + 4, value.weight, true);
+    view.setBigUint64(at, value.key, true);
     view.setUint32(at + 8, value.real_server, true);
     clear(view, at + 12, 4);
   },
@@ -1576,6 +1575,7 @@ export interface ControlRequest {
   readonly tree: number;
   readonly tree_leaves: number;
   readonly scheduler: number;
+  readonly flags: number;
 }
 
 export const controlRequest = {
@@ -1588,7 +1588,8 @@ export const controlRequest = {
     tree: { offset: 44, size: 4 },
     tree_leaves: { offset: 48, size: 4 },
     scheduler: { offset: 52, size: 4 },
-    reserved: { offset: 56, size: 8 },
+    flags: { offset: 56, size: 4 },
+    reserved: { offset: 60, size: 4 },
   },
   read(view: DataView, at: number): ControlRequest {
     return {
@@ -1599,6 +1600,7 @@ export const controlRequest = {
       tree: view.getUint32(at + 44, true),
       tree_leaves: view.getUint32(at + 48, true),
       scheduler: view.getUint32(at + 52, true),
+      flags: view.getUint32(at + 56, true),
     };
   },
   write(view: DataView, at: number, value: ControlRequest): void {
@@ -1609,7 +1611,8 @@ export const controlRequest = {
     view.setUint32(at + 44, value.tree, true);
     view.setUint32(at + 48, value.tree_leaves, true);
     view.setUint32(at + 52, value.scheduler, true);
-    clear(view, at + 56, 8);
+    view.setUint32(at + 56, value.flags, true);
+    clear(view, at + 60, 4);
   },
   decode(bytes: Uint8Array, at = 0): ControlRequest {
     return controlRequest.read(viewOf(bytes), at);

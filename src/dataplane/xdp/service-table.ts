@@ -720,8 +720,8 @@ export class ServiceTable {
     const tree = fresh ? region.offset : service.record.tree;
     maps.treeLeaves.write(tree / 2, leavesOf(service, leaves));
     if (!fresh) return {};
-    const { scheduler } = attributesOf(service);
-    control.buildTree(service.id, { tree, tree_leaves: leaves, scheduler });
+    const { scheduler, flags } = attributesOf(service);
+    control.buildTree(service.id, { tree, tree_leaves: leaves, scheduler, flags });
     return { tree, tree_leaves: leaves };
   }
 
@@ -1028,7 +1028,9 @@ function slotOf({ id, identity, record }: Service): layout.ServiceSlot {
 
 function attributesOf({ identity, wanted, members }: Service) {
   const family = familyOf(identity.address);
-  const hasThresholds = [...members.values()].some(({ record }) => record.upper_threshold > 0);
+  const reals = [...members.values()];
+  const hasThresholds = reals.some(({ record }) => record.upper_threshold > 0);
+  const hasWideWeights = reals.some(({ weight }) => weight > layout.WEIGHT_NARROW_MAX);
   const { persistence, limits, idleTimeout } = wanted;
   return {
     address: addressWords(identity.address),
@@ -1038,7 +1040,8 @@ function attributesOf({ identity, wanted, members }: Service) {
     scheduler: schedulerNumbers[wanted.scheduler satisfies Scheduler],
     flags:
       (wanted.onePacket ? layout.serviceFlag.SERVICE_ONE_PACKET : 0) |
-      (hasThresholds ? layout.serviceFlag.SERVICE_THRESHOLDS : 0),
+      (hasThresholds ? layout.serviceFlag.SERVICE_THRESHOLDS : 0) |
+      (hasWideWeights ? layout.serviceFlag.SERVICE_WIDE_WEIGHTS : 0),
     scheduler_flags: encodeSchedulerFlags(wanted.schedulerFlags),
     idle_timeout: idleTimeout ?? 0,
     new_per_second: limits?.perSecond ?? 0,
