@@ -1,12 +1,12 @@
-import { randomInt } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { connect, isIPv4, isIPv6 } from "node:net";
-import type { DecodedPacket } from "dns-packet";
 import { Address6 } from "ip-address";
 import type { CheckSpec } from "../../model/config.ts";
 import type { Check, CheckOutcome, CheckSurroundings } from "../check.ts";
 import { constantCheck } from "../check.ts";
 import { askByDatagram } from "../datagrams.ts";
+import { decodeAnswer, DnsError, encodeQuery } from "../dns-message.ts";
+import type { DnsAnswer, DnsQuestion } from "../dns-message.ts";
 import { withSocket } from "../guarded-socket.ts";
 import { excerpt, withReceive } from "../receive.ts";
 import type { Receive } from "../receive.ts";
@@ -17,11 +17,6 @@ const responseCodes = ["no error", "format error", "server failure", "no such na
 const resendAfterMs = [1000, 3000, 7000, 15_000];
 const longestName = 253;
 const longestLabel = 63;
-
-interface DnsQuestion {
-  readonly type: "A" | "PTR";
-  readonly name: string;
-}
 
 /**
  * dns: asks for the request without its leading `/`, an address by PTR, a name by A, which is looked for in the domains of
@@ -93,18 +88,13 @@ async function askInTurn(
   for (const question of questions) {
     const answer = await ask(spec, question, signal);
     if ("up" in answer) return answer;
-    const values = valuesOf(answer);
-    if (values.length > 0) return judge(values, receive);
-    const code = (answer.flags ?? 0) & 0xf;
-    const why = code === 0 ? `no ${question.type} record` : (responseCodes[code] ?? `response code ${code}`);
+    if (answer.values.length > 0) return judge(answer.values, receive);
+    const { responseCode } = answer;
+    const noRecord = `no ${question.type} record`;
+    const why = responseCode === 0 ? noRecord : (responseCodes[responseCode] ?? `response code ${responseCode}`);
     outcome = { up: false, detail: `${why} (${question.name === "" ? "." : question.name})` };
   }
   return outcome;
-}
-
-/** The addresses and names of an answer. */
-function valuesOf({ answers = [] }: DecodedPacket): string[] {
-  return answers.flatMap((answer) => (answer.type === "A" || answer.type === "PTR" ? [answer.data] : []));
 }
 
 function judge(values: readonly string[], receive: Receive): CheckOutcome {
@@ -118,38 +108,28 @@ async function ask(
   { address, port, protocol }: CheckSpec,
   question: DnsQuestion,
   signal: AbortSignal,
-): Promise<DecodedPacket | CheckOutcome> {
-  const dns = await import("dns-packet");
-  const id = randomInt(1 << 16);
-  const query = dns.encode({ type: "query", id, flags: dns.RECURSION_DESIRED, questions: [question] });
-  const read = (answer: Buffer): DecodedPacket | undefined => {
+): Promise<DnsAnswer | CheckOutcome> {
+  const query = encodeQuery(question);
+  const read = (message: Buffer): DnsAnswer | undefined => {
     try {
-      const packet = dns.decode(answer);
-      return isAnswerTo(packet, id, question) ? packet : undefined;
-    } catch {
-      // No packet at all.
-      return undefined;
+      return decodeAnswer(message, query);
+    } catch (error) {
+      if (error instanceof DnsError) return undefined;
+      throw error;
     }
   };
   if (protocol !== "tcp") {
-    let answer: DecodedPacket | undefined;
-    const judge = (datagram: Buffer): CheckOutcome | undefined => {
+    let answer: DnsAnswer | undefined;
+    const judgeDatagram = (datagram: Buffer): CheckOutcome | undefined => {
       answer = read(datagram);
       return answer === undefined ? undefined : { up: true, detail: "" };
     };
-    const outcome = await askByDatagram({ host: address, port, request: () => query, resendAfterMs, judge }, signal);
+    const asked = { host: address, port, request: () => query, resendAfterMs, judge: judgeDatagram };
+    const outcome = await askByDatagram(asked, signal);
     if (answer === undefined) return outcome;
-    if (!answer.flag_tc) return answer;
+    if (!answer.truncated) return answer;
   }
   return await askByConnection(address, port, query, read, signal);
-}
-
-function isAnswerTo({ type, id, questions = [] }: DecodedPacket, expectedId: number, question: DnsQuestion): boolean {
-  if (type !== "response" || id !== expectedId) return false;
-  // A server that does not understand the question may leave it out.
-  return questions.every(
-    (asked) => asked.type === question.type && asked.name.toLowerCase() === question.name.toLowerCase(),
-  );
 }
 
 /** RFC 1035, section 4.2.2: each message after two bytes with its length, network byte order. */
@@ -157,11 +137,11 @@ async function askByConnection(
   address: string,
   port: number,
   query: Buffer,
-  read: (answer: Buffer) => DecodedPacket | undefined,
+  read: (message: Buffer) => DnsAnswer | undefined,
   signal: AbortSignal,
-): Promise<DecodedPacket | CheckOutcome> {
+): Promise<DnsAnswer | CheckOutcome> {
   const socket = connect({ host: address, port });
-  let answer: DecodedPacket | undefined;
+  let answer: DnsAnswer | undefined;
   const outcome = await withSocket(socket, signal, (waitFor) => {
     socket.once("connect", () => waitFor("answer"));
     const length = Buffer.alloc(2);
