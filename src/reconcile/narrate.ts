@@ -32,6 +32,8 @@ interface Cast {
   readonly service: ConfiguredService | undefined;
   readonly before: readonly string[];
   readonly health: ReadonlyMap<string, Health>;
+  /** Real servers whose weight in the file is above 0. */
+  readonly weighted: ReadonlySet<string>;
   /** Real servers whose port is another one in the file than in the table, as they stand in the file. */
   readonly mappedFrom: ReadonlyMap<string, string>;
   readonly fallback: string | undefined;
@@ -74,7 +76,7 @@ export function narrator(plot: Plot): (change: Change) => readonly Narration[] {
         const key = realServerKey(change.realServer);
         const { weight } = change.realServer;
         const health = cast.health.get(key);
-        const isQuiescent = weight === 0 && health !== undefined && health.state !== "up";
+        const isQuiescent = weight === 0 && health !== undefined && (health.state !== "up" || cast.weighted.has(key));
         const unchecked = isQuiescent && change.kind === "add-real-server" && health.state === "unknown";
         const added = change.kind === "add-real-server" ? "Added" : "Restored";
         const what =
@@ -104,6 +106,7 @@ function makeCast(service: ConfiguredService | undefined, before: readonly RealS
     health: new Map(
       identity === undefined ? [] : realServers.map((each) => [realServerKey(each), healthOf(identity, each)]),
     ),
+    weighted: new Set(realServers.filter(({ weight }) => weight > 0).map(realServerKey)),
     mappedFrom: new Map(
       realServers
         .filter(
