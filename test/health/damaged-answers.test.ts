@@ -67,6 +67,7 @@ for (const { name, missing, start, spec } of kinds) {
     test(`ends with an outcome, ${tries} times, and nothing is thrown`, async () => {
       const random = randomNumbers(1);
       const player = await serve((socket) => play(damaged(recording, random))(socket));
+      const worstTurnMs = watchTurns();
       const timeouts = { checkTimeoutMs: 150, negotiateTimeoutMs: 150 };
       for (let done = 0; done < tries; done += 20) {
         const attempts = Array.from({ length: 20 }, () =>
@@ -79,8 +80,25 @@ for (const { name, missing, start, spec } of kinds) {
       }
       await eventually("all connections are closed", () => player.open() === 0);
       await player.close();
+      const worstMs = worstTurnMs();
+      assert.ok(worstMs < 500, `${worstMs} ms of processor time at a stretch`);
     });
   });
+}
+
+/** Tells, when asked, how much processor time went by at the most before the event loop came round again. */
+function watchTurns(): () => number {
+  let worstMs = 0;
+  let before = process.cpuUsage();
+  const timer = setInterval(() => {
+    const { user, system } = process.cpuUsage(before);
+    worstMs = Math.max(worstMs, (user + system) / 1000);
+    before = process.cpuUsage();
+  }, 1);
+  return () => {
+    clearInterval(timer);
+    return worstMs;
+  };
 }
 
 /** Makes the check once through a relay. */
