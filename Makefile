@@ -128,7 +128,7 @@ golden-schedulers: all guest-packages test-guest-player ## record anew what the 
 
 # From the oldest kernel that is supported on.
 kernels := 6.1 6.12
-kernel_tests := $(filter test/bpf/% test/dataplane/attach% test/lab/gate-one-arm%,$(test_sources))
+kernel_tests := $(filter test/bpf/% test/dataplane/attach% test/lab/gate-one-arm% test/lab/plane-fallback%,$(test_sources))
 test-kernels: concurrency = 1
 test-kernels: all lab-packages kernels-packages test-bpf ## the data path on older kernels, emulated: over ten minutes
 	$(Q)for kernel in $(kernels); do \

@@ -65,6 +65,8 @@ export interface DirectorOptions {
   readonly metricsPort?: number;
   /** More arguments of `xlb run`. */
   readonly args?: readonly string[];
+  /** The daemon has to answer within this time; default 60 s. An emulated kernel takes long to verify the program. */
+  readonly startDeadlineMs?: number;
 }
 
 export class Director {
@@ -76,11 +78,12 @@ export class Director {
   /** What the daemon sees as /var/log. */
   readonly logFolder: string;
   readonly #args: readonly string[];
+  readonly #startDeadlineMs: number;
   readonly #name: string;
   #process: LabProcess | undefined;
 
   constructor(lab: Lab, options: DirectorOptions) {
-    const { config, name = "xlb", metricsPort = 9820, args = [] } = options;
+    const { config, name = "xlb", metricsPort = 9820, args = [], startDeadlineMs = 60_000 } = options;
     this.lab = lab;
     this.#name = name;
     this.configFile = lab.write(`${name}.cf`, config);
@@ -89,6 +92,7 @@ export class Director {
     this.metricsAddress = `127.0.0.1:${metricsPort}`;
     this.logFolder = join(lab.dir, `${name}-log`);
     this.#args = args;
+    this.#startDeadlineMs = startDeadlineMs;
     mkdirSync(this.stateDir, { recursive: true });
     mkdirSync(this.logFolder, { recursive: true });
   }
@@ -115,7 +119,7 @@ export class Director {
         if (!daemon.running) throw new Hopeless(`the daemon ended:\n${daemon.log()}`);
         return (await this.xlb("status")).code === 0;
       },
-      20_000,
+      this.#startDeadlineMs,
     );
   }
 
