@@ -9,8 +9,8 @@
 
 #include "maps.h"
 
-#define CHECKSUM_BLOCK 512 /* bytes that bpf_csum_diff() takes at once */
-#define CHECKSUM_BLOCKS 20
+#define CHECKSUM_BLOCK 512  /* bytes that bpf_csum_diff() takes at once */
+#define CHECKSUM_BLOCKS 128 /* any packet, also what GRO has merged */
 
 /* The Internet checksum of what was summed up, RFC 1071. */
 static __always_inline __u16 fold(__u64 sum)
@@ -49,9 +49,9 @@ __noinline long sum_of(struct xdp_md *ctx, __u32 offset, __u32 length)
 	if (!scratch)
 		return -1;
 	for (int block = 0; block < CHECKSUM_BLOCKS && rest >= CHECKSUM_BLOCK; block++) {
-		if (bpf_xdp_load_bytes(ctx, offset, scratch->quote, CHECKSUM_BLOCK))
+		if (bpf_xdp_load_bytes(ctx, offset, scratch->block, CHECKSUM_BLOCK))
 			return -1;
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)scratch->quote, CHECKSUM_BLOCK, sum);
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)scratch->block, CHECKSUM_BLOCK, sum);
 		offset += CHECKSUM_BLOCK;
 		rest -= CHECKSUM_BLOCK;
 	}
@@ -61,10 +61,10 @@ __noinline long sum_of(struct xdp_md *ctx, __u32 offset, __u32 length)
 		return sum;
 	/* One less, as asking for "not 0" leaves Linux 6.1 without a lower bound. */
 	rest = (rest - 1) & (CHECKSUM_BLOCK - 1);
-	*(__u32 *)(scratch->quote + (rest & ~3U)) = 0;
-	if (bpf_xdp_load_bytes(ctx, offset, scratch->quote, rest + 1))
+	*(__u32 *)(scratch->block + (rest & ~3U)) = 0;
+	if (bpf_xdp_load_bytes(ctx, offset, scratch->block, rest + 1))
 		return -1;
-	return bpf_csum_diff(NULL, 0, (__be32 *)scratch->quote, (rest & ~3U) + 4, sum);
+	return bpf_csum_diff(NULL, 0, (__be32 *)scratch->block, (rest & ~3U) + 4, sum);
 }
 
 /* x to the power of 8 * 2^n modulo the polynomial of CRC-32C, bits reflected. */

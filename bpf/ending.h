@@ -13,7 +13,6 @@
 #include "icmp.h"
 
 #define RESET_TTL 64
-#define SEGMENT_BLOCKS 128 /* of 512 bytes: any segment */
 #define ETHERNET_SHORTEST 60
 
 static __always_inline bool reset_allowed(void)
@@ -29,54 +28,16 @@ static __always_inline bool reset_allowed(void)
 	return scratch->resets_sent++ < settings.resets_per_second;
 }
 
-struct segment_sum {
-	struct xdp_md *ctx;
-	__s64 sum;
-	__u32 offset;
-	__u32 left;
-};
-
-static long sum_block(__u32 i, void *context)
-{
-	struct segment_sum *segment = context;
-	struct scratch *scratch = lookup(scratches, 0);
-	__u32 length = segment->left;
-
-	if (!scratch || !length)
-		return 1;
-	if (length > CHECKSUM_BLOCK)
-		length = CHECKSUM_BLOCK;
-	segment->left -= length;
-	/* An odd end is padded with a zero byte. */
-	*(__u32 *)(scratch->quote + (length - 1 & (CHECKSUM_BLOCK - 4))) = 0;
-	/* Known already; Linux 6.1 ("R3 min value is outside of the allowed memory range") sees it only so. */
-	asm volatile("" : "+r"(length));
-	length = (length - 1 & (CHECKSUM_BLOCK - 1)) + 1;
-	if (bpf_xdp_load_bytes(segment->ctx, segment->offset, scratch->quote, length)) {
-		segment->sum = -1;
-		return 1;
-	}
-	segment->offset += length;
-	segment->sum = bpf_csum_diff(NULL, 0, (__be32 *)scratch->quote, (length + 3) & 0x3fc,
-				     segment->sum);
-	return segment->sum < 0;
-}
-
 /* The TCP checksum over the whole segment, pseudo header included. */
 static __always_inline bool segment_is_sound(struct xdp_md *ctx, const struct packet *packet)
 {
 	__u32 length = packet->bytes - (packet->l4_offset - packet->l2_length);
-	struct segment_sum segment = { .ctx = ctx,
-				       .offset = transport_offset(packet),
-				       .left = length };
+	long segment = sum_of(ctx, transport_offset(packet), length);
+	__u64 sum = (__u64)segment + bpf_htonl(length) + bpf_htonl(IPPROTO_TCP);
 
-	segment.sum = bpf_htonl(length) + (__u64)bpf_htonl(IPPROTO_TCP);
 	for (int i = 0; i < 4; i++)
-		segment.sum += (__u64)packet->source[i] + packet->destination[i];
-	segment.sum = (segment.sum & 0xffffffff) + (segment.sum >> 32);
-	segment.sum = (segment.sum & 0xffffffff) + (segment.sum >> 32);
-	bpf_loop(SEGMENT_BLOCKS, sum_block, &segment, 0);
-	return segment.sum >= 0 && !segment.left && !fold(segment.sum);
+		sum += (__u64)packet->source[i] + packet->destination[i];
+	return segment >= 0 && !fold(sum);
 }
 
 static __always_inline void write_reset(struct tcphdr *tcp, const struct packet *packet,

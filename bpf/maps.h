@@ -220,7 +220,7 @@ struct scratch {
 	__u32 icmp_sent; /* in this tick */
 	__u32 reset_tick;
 	__u32 resets_sent;
-	__u8 quote[520] __attribute__((aligned(8))); /* a block, and slack for the verifier */
+	__u8 block[512] __attribute__((aligned(8)));
 };
 
 struct {

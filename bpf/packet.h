@@ -40,7 +40,6 @@ struct packet {
 	__u32 service;	   /* index into services */
 	__u16 ingress_mtu; /* 0: unknown */
 	__u16 reserved;
-	__u32 reserved2;
 	__u64 hash; /* of client, ports and service: see connection.h */
 };
 

@@ -105,6 +105,9 @@ class NetlinkNetwork implements Network {
   #interfaces: readonly NetworkInterface[] | undefined;
   /** By family; undefined after a change. */
   #defaultInterfaces: ReadonlyMap<number, readonly number[]> | undefined;
+  /** Gateways of the preferred default routes, as they were when those were read. */
+  #defaultGateways: readonly Target[] = [];
+  #watchesGateways = false;
   #prefixesAtDump = 0;
   #watched = new Map<string, Address>();
   readonly #listeners: (() => void)[] = [];
@@ -277,9 +280,10 @@ class NetlinkNetwork implements Network {
     }
   }
 
-  watch(addresses: Iterable<string>): void {
+  watch(addresses: Iterable<string>, gateways = false): void {
     const watched = new Map<string, Address>();
-    let same = true;
+    let same = gateways === this.#watchesGateways;
+    this.#watchesGateways = gateways;
     for (const text of addresses) {
       const known = this.#watched.get(text);
       const address = known ?? parseAddress(text);
@@ -302,6 +306,10 @@ class NetlinkNetwork implements Network {
       if (route.kind !== "unicast" || this.#obstacle(this.#links.get(route.ifindex)) !== undefined) continue;
       const { ifindex, gateway } = route;
       targets.push({ ifindex, address: gateway ?? address, gateway: gateway !== undefined });
+    }
+    if (this.#watchesGateways) {
+      this.#defaults();
+      targets.push(...this.#defaultGateways);
     }
     this.#neighbours.keep(targets);
   }
@@ -352,16 +360,22 @@ class NetlinkNetwork implements Network {
   /** Outgoing interfaces of the preferred default route of the main table, by family. */
   #defaults(): ReadonlyMap<number, readonly number[]> {
     if (this.#defaultInterfaces !== undefined) return this.#defaultInterfaces;
-    const best = new Map<number, { metric: number; interfaces: number[] }>();
+    const best = new Map<number, { metric: number; interfaces: number[]; gateways: Target[] }>();
     for (const message of this.#dump("routes", RTM_GETROUTE)) {
       const route = decodeRoute(message.payload);
       if (route === undefined || !isDefault(route)) continue;
-      const interfaces = [...route.pathInterfaces, ...(route.ifindex === 0 ? [] : [route.ifindex])];
-      const known = best.get(route.family);
-      if (known === undefined || route.metric < known.metric)
-        best.set(route.family, { metric: route.metric, interfaces });
-      else if (route.metric === known.metric && route.family === AF_INET6) known.interfaces.push(...interfaces);
+      const { family, metric, ifindex } = route;
+      const interfaces = [...route.pathInterfaces, ...(ifindex === 0 ? [] : [ifindex])];
+      const gateway = route.gateway === undefined ? undefined : parseAddress(printAddress(route.gateway));
+      const gateways = gateway === undefined || ifindex === 0 ? [] : [{ ifindex, address: gateway, gateway: true }];
+      const known = best.get(family);
+      if (known === undefined || metric < known.metric) best.set(family, { metric, interfaces, gateways });
+      else if (metric === known.metric && family === AF_INET6) {
+        known.interfaces.push(...interfaces);
+        known.gateways.push(...gateways);
+      }
     }
+    this.#defaultGateways = [...best.values()].flatMap(({ gateways }) => gateways);
     this.#defaultInterfaces = new Map([...best].map(([family, { interfaces }]) => [family, interfaces]));
     return this.#defaultInterfaces;
   }

@@ -49,8 +49,9 @@ export interface Network {
    * Replaces the set of addresses whose next hops are kept resolved: asked for at once, then every 5 seconds (with more
    * than 5000 neighbours 1000 a second in turn), so that a MAC which changed silently is noticed after 3 to 8 seconds.
    * Permanent entries of the operator are left alone. Nothing is sent unless {@link run} runs.
+   * `gateways`: those of the default routes, too, for packets to anybody.
    */
-  watch(addresses: Iterable<string>): void;
+  watch(addresses: Iterable<string>, gateways?: boolean): void;
   /**
    * The interfaces to attach to, by ifindex:
    * - for each virtual address those that hold it or an address in whose subnet it lies; if there are none (it is on

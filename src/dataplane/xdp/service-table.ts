@@ -893,6 +893,11 @@ export class ServiceTable {
     return found;
   }
 
+  /** Whether packets leave for clients, too: replies of masqueraded real servers. */
+  sendsReplies(): boolean {
+    return [...this.#realServers()].some(({ record }) => record.method === methodNumbers.masq);
+  }
+
   realAddresses(): Set<string> {
     return new Set([...this.#realServers()].map(({ address }) => address));
   }

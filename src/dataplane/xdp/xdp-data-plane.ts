@@ -216,7 +216,8 @@ export class XdpDataPlane implements DataPlane {
   }
 
   #watch(more: readonly string[]): void {
-    this.#deps.network.watch([...this.#table.realAddresses(), ...more].filter((address) => !isLoopback(address)));
+    const addresses = [...this.#table.realAddresses(), ...more].filter((address) => !isLoopback(address));
+    this.#deps.network.watch(addresses, this.#table.sendsReplies());
   }
 
   #sync(): void {
