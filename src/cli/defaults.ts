@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 
 export const defaultsFile = "/etc/default/xlb";
 
-/** Sets `XLB_*` variables that are not set yet from {@link defaultsFile}; other lines and a missing file are ignored. */
+/** Sets `XLB_*` variables that are not set yet from {@link defaultsFile}; an empty value, other lines and a missing file are ignored. */
 export function loadDefaults(environment: NodeJS.ProcessEnv, file = defaultsFile): void {
   let text: string;
   try {
@@ -11,7 +11,7 @@ export function loadDefaults(environment: NodeJS.ProcessEnv, file = defaultsFile
   } catch {
     return; // Most machines have none, and what cannot be read says nothing.
   }
-  for (const [name, value] of parseDefaults(text)) environment[name] ??= value;
+  for (const [name, value] of parseDefaults(text)) if (value !== "") environment[name] ??= value;
 }
 
 /** `NAME=VALUE` lines as a shell reads simple ones: blanks around a line, `#` comments, one pair of quotes. */
