@@ -58,6 +58,7 @@ function sameSettings(a: VirtualService, b: VirtualService): boolean {
     a.idleTimeout === b.idleTimeout &&
     a.limits?.perSecond === b.limits?.perSecond &&
     a.limits?.perSource === b.limits?.perSource &&
+    a.persistenceEngine === b.persistenceEngine &&
     a.schedulerFlags.length === b.schedulerFlags.length &&
     a.schedulerFlags.every((flag) => b.schedulerFlags.includes(flag))
   );
@@ -68,6 +69,9 @@ function sameRealServer(a: RealServer, b: RealServer): boolean {
     a.method === b.method &&
     a.weight === b.weight &&
     a.upperThreshold === b.upperThreshold &&
-    a.lowerThreshold === b.lowerThreshold
+    a.lowerThreshold === b.lowerThreshold &&
+    a.tunnel?.type === b.tunnel?.type &&
+    a.tunnel?.port === b.tunnel?.port &&
+    a.tunnel?.checksum === b.tunnel?.checksum
   );
 }

@@ -121,3 +121,19 @@ test("The order of real servers is no difference", () => {
     [],
   );
 });
+
+test("A tunnel and a persistence engine are differences", () => {
+  const service = { identity, scheduler: "rr", schedulerFlags: [], onePacket: false } as const;
+  const plain = { ...real("10.0.1.1"), method: "ipip" } as const;
+  const gue = { ...plain, tunnel: { type: "gue", port: 6080, checksum: "none" } } as const;
+  const other = { ...plain, tunnel: { type: "gue", port: 6080, checksum: "full" } } as const;
+  const actual = { services: [{ ...service, realServers: [gue] }] };
+  for (const realServer of [plain, other]) {
+    const changes = plan({ services: [{ ...service, realServers: [realServer] }] }, actual);
+    assert.deepEqual(changes, [{ kind: "edit-real-server", identity, realServer }]);
+  }
+  assert.deepEqual(
+    plan({ services: [{ ...service, persistenceEngine: "sip", realServers: [gue] }] }, actual).map(({ kind }) => kind),
+    ["edit-service"],
+  );
+});
