@@ -206,7 +206,7 @@ async function runLocked({ options, settings, native, file, config, log, early }
 
 /** Signals that come while the daemon is being made do not kill it half way: they are kept for its own handlers. */
 class EarlySignals {
-  static readonly #names = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+  static readonly #names = ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"] as const;
   readonly #seen: NodeJS.Signals[] = [];
   readonly #keep = (signal: NodeJS.Signals): void => void this.#seen.push(signal);
 
@@ -252,7 +252,7 @@ async function listenMetrics(server: MetricsServer, wish: string): Promise<strin
   return wish.replace(/\d+$/, String(port));
 }
 
-/** Returns how to stop listening to signals. A second SIGTERM or SIGINT kills at once, as in ldirectord. */
+/** Returns how to stop listening to signals. A second signal to stop kills at once, as in ldirectord. */
 function handleSignals(daemon: Daemon, log: DaemonLog, stopping: AbortController): () => void {
   const { logger } = log;
   const stop = (signal: NodeJS.Signals): void => {
@@ -268,11 +268,11 @@ function handleSignals(daemon: Daemon, log: DaemonLog, stopping: AbortController
     logger.fatal({ err: cause }, "The daemon ends; the data path goes on forwarding");
     process.exit(1);
   };
-  process.once("SIGTERM", stop).once("SIGINT", stop);
+  process.once("SIGTERM", stop).once("SIGINT", stop).once("SIGQUIT", stop);
   process.on("SIGHUP", reload).on("SIGUSR1", reopen);
   process.on("uncaughtException", crash).on("unhandledRejection", crash);
   return () => {
-    process.off("SIGTERM", stop).off("SIGINT", stop).off("SIGHUP", reload).off("SIGUSR1", reopen);
+    process.off("SIGTERM", stop).off("SIGINT", stop).off("SIGQUIT", stop).off("SIGHUP", reload).off("SIGUSR1", reopen);
     process.off("uncaughtException", crash).off("unhandledRejection", crash);
   };
 }

@@ -173,10 +173,11 @@ ${more}virtual=192.0.2.10:80
     await until("the daemon answers", async () => (await daemon.xlb("status")).code === 0);
     assert.equal(child.exitCode, null);
     assert.ok(!daemon.exists(daemon.path("state/xlb.pid")));
-    child.kill("SIGTERM");
+    child.kill("SIGQUIT");
     await once(child, "close");
     assert.equal(child.exitCode, 0);
     assert.match(await output, /Added virtual server: 192\.0\.2\.10:80/);
+    assert.match(await output, /Linux Director Daemon terminated on signal: QUIT/);
     assert.equal(daemon.log().length, before, "the logfile gets nothing");
   });
 });
