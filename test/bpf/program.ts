@@ -6,6 +6,7 @@ import { after } from "node:test";
 import { encodeTunnel, familyNumbers, methodNumbers, plainTunnel } from "../../src/dataplane/xdp/codec.ts";
 import { Control } from "../../src/dataplane/xdp/control.ts";
 import { ReplyTable, writeStations } from "../../src/dataplane/xdp/endpoints.ts";
+import type { Station } from "../../src/dataplane/xdp/endpoints.ts";
 import {
   addressFamily,
   connectionExtra,
@@ -90,6 +91,7 @@ export class Program {
   readonly #director;
   readonly #object;
   readonly #replies: ReplyTable;
+  readonly #stations: Station[] = [];
   #nextService = 1;
   #nextRealServer = 1;
   #nextRing = 0;
@@ -171,13 +173,10 @@ export class Program {
         this.#replies.put(index, endpoint);
       }
     });
-    writeStations(
-      this.maps,
-      this.control,
-      spec.realServers.flatMap(({ fellow, mac }, added) =>
-        fellow === true ? [{ realServer: ids[added] ?? 0, service: id, mac: macBytes(mac ?? "") }] : [],
-      ),
-    );
+    spec.realServers.forEach(({ fellow, mac = "" }, added) => {
+      if (fellow === true) this.#stations.push({ realServer: ids[added] ?? 0, service: id, mac: macBytes(mac) });
+    });
+    writeStations(this.maps, this.control, this.#stations);
     const members = ids.filter((_, i) => (spec.realServers[i]?.weight ?? 1) > 0).reverse();
     this.maps.ringMembers.write(ring, Uint32Array.from(members));
     this.maps.ringSegments.write(id - 1, { end: members.length, first: ring, length: members.length, weight: 1 });
