@@ -207,6 +207,27 @@ const commandProse: Readonly<Record<string, Prose>> = {
       },
     ],
   },
+  drain: {
+    description: [
+      "Takes a real server out of service wherever it is one: it gets no new connections, and those that it has go on. " +
+        "With **--deadline** it is taken away when that is over, and each client that is left gets a reset with its " +
+        "next segment. Meanwhile the fallback serves a service that has no other real server.",
+      "It lasts over reloads and restarts of the daemon, until **xlb undrain**.",
+    ],
+    files: [socket],
+    examples: [
+      { command: "xlb drain 192.168.200.102", explanation: "No new connections to any port of it." },
+      {
+        command: "xlb drain 192.168.200.102:80 --deadline 600",
+        explanation: "Port 80 only, and in ten minutes it is over.",
+      },
+    ],
+  },
+  undrain: {
+    description: ["Puts a real server back into service that **xlb drain** has taken out."],
+    files: [socket],
+    examples: [{ command: "xlb undrain 192.168.200.102", explanation: "It serves again, if its checks are good." }],
+  },
   tune: {
     description: [
       "Shows the settings of the data path, or changes those that are given; packets meet a change at once. Settings " +

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { readVersion } from "../version.ts";
 import { registerCheck } from "./commands/check.ts";
 import { registerConnections } from "./commands/connections.ts";
+import { registerDrain, registerUndrain } from "./commands/drain.ts";
 import { registerHealth } from "./commands/health.ts";
 import { registerLdirectord } from "./commands/ldirectord.ts";
 import { registerReload } from "./commands/reload.ts";
@@ -39,6 +40,8 @@ const registrations = [
   registerStats,
   registerConnections,
   registerHealth,
+  registerDrain,
+  registerUndrain,
   registerTune,
   registerLdirectord,
 ];

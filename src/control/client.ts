@@ -17,7 +17,7 @@ export function socketPath(stateDir: string): string {
 }
 
 /** JSON members that hold a moment. */
-const moments: ReadonlySet<string> = new Set(["at", "since", "startedAt", "configLoadedAt"]);
+const moments: ReadonlySet<string> = new Set(["at", "since", "deadline", "startedAt", "configLoadedAt"]);
 
 /** Reads one reply line; moments become `Date`s again. */
 export function parseReply(line: string): Reply {

@@ -1,3 +1,4 @@
+import type { Drain } from "../model/drain.ts";
 import type { RealServerHealth } from "../model/health.ts";
 import type { InterfaceStatus, Placement, PlaneStatus } from "../model/statistics.ts";
 
@@ -7,6 +8,9 @@ export type Request =
   | { readonly kind: "health" }
   /** Replies once the new configuration is in force, or says why it is not. */
   | { readonly kind: "reload" }
+  /** `realServer`: an address or an endpoint. */
+  | { readonly kind: "drain"; readonly realServer: string; readonly deadlineSeconds?: number }
+  | { readonly kind: "undrain"; readonly realServer: string }
   /** `keep`: the data path goes on forwarding; otherwise `cleanstop` decides, then it is detached and unpinned. */
   | { readonly kind: "stop"; readonly keep: boolean };
 
@@ -28,6 +32,8 @@ export interface DaemonStatus {
   readonly notActive: readonly { readonly service: string; readonly reason: string }[];
   /** Changes that could not be applied in the last round. */
   readonly failedChanges: readonly string[];
+  /** What the operator has taken out of service; absent: nothing. */
+  readonly drains?: readonly Drain[];
   /** Of every plane, also those that could not be attached to. */
   readonly interfaces: readonly InterfaceStatus[];
   /** The planes in the order of their speed, and the services that are not on the first; absent: there is only one. */

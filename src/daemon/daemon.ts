@@ -12,6 +12,7 @@ import type { Phase } from "../notify/alert.ts";
 import type { Snapshot } from "../report/snapshot.ts";
 import { Reconciler } from "../reconcile/reconciler.ts";
 import type { OwnServices, RoundInputs, RoundReport } from "../reconcile/reconciler.ts";
+import type { Drains } from "./drains.ts";
 import { LogFileError } from "./log.ts";
 import type { DaemonLog } from "./log.ts";
 
@@ -74,6 +75,7 @@ export interface DaemonParts {
   readonly tasks: readonly Task[];
   readonly driftIntervalMs: number;
   readonly own: OwnServices;
+  readonly drains: Pick<Drains, "list" | "put" | "remove" | "stageOf" | "run">;
   readonly messenger: Messenger;
 }
 
@@ -145,6 +147,7 @@ export class Daemon {
           { name: "reconciler", run: (ending) => this.#reconciler.run(ending) },
           { name: "health monitors", run: (ending) => monitors.run(ending) },
           { name: "data plane", run: (ending) => plane.run(ending) },
+          { name: "drains", run: (ending) => this.#parts.drains.run(ending, () => this.#reconciler.request()) },
           ...this.#parts.tasks,
         ],
         AbortSignal.any([signal, this.#stopping.signal]),
@@ -211,9 +214,38 @@ export class Daemon {
         return { kind: "health", health: this.#parts.monitors.snapshot() };
       case "reload":
         return await this.#answerReload();
+      case "drain":
+        return await this.#drain(request.realServer, request.deadlineSeconds);
+      case "undrain":
+        return await this.#undrain(request.realServer);
       case "stop":
         return { kind: "done", message: await this.stop(request.keep) };
     }
+  }
+
+  async #drain(realServer: string, deadlineSeconds: number | undefined): Promise<Reply> {
+    const serving = this.#config.services.filter(({ realServers }) =>
+      realServers.some((each) => each.address === realServer || realServerKey(each) === realServer),
+    );
+    if (serving.length === 0) return { kind: "error", message: `no service has the real server ${realServer}` };
+    const since = new Date();
+    const deadline = deadlineSeconds === undefined ? undefined : new Date(since.getTime() + deadlineSeconds * 1000);
+    this.#parts.drains.put({ realServer, since, ...(deadline !== undefined && { deadline }) });
+    await this.#reconciler.round();
+    const end = deadlineSeconds === undefined ? "" : `; its connections end in ${deadlineSeconds} s`;
+    const message = `Draining real server ${realServer} of ${count(serving.length, "service")}${end}`;
+    this.#parts.log.logger.info(message);
+    return { kind: "done", message };
+  }
+
+  async #undrain(realServer: string): Promise<Reply> {
+    if (!this.#parts.drains.remove(realServer)) {
+      return { kind: "error", message: `the real server ${realServer} is not drained` };
+    }
+    await this.#reconciler.round();
+    const message = `Real server ${realServer} is back in service`;
+    this.#parts.log.logger.info(message);
+    return { kind: "done", message };
   }
 
   async #answerReload(): Promise<Reply> {
@@ -228,6 +260,7 @@ export class Daemon {
   status(): DaemonStatus {
     const { rounds, notActive, failedChanges } = this.#reconciler.outcome;
     const { plane } = this.#parts;
+    const drains = this.#parts.drains.list();
     const planes = plane.planeStatuses?.();
     const placements = plane.placements?.();
     return {
@@ -239,6 +272,7 @@ export class Daemon {
       notActive,
       failedChanges,
       interfaces: plane.interfaces(),
+      ...(drains.length === 0 ? {} : { drains }),
       ...(planes === undefined ? {} : { planes }),
       ...(placements === undefined ? {} : { placements }),
       rounds,
@@ -304,7 +338,8 @@ export class Daemon {
     }
     const healthOf = (identity: ServiceIdentity, realServer: ConfiguredRealServer): Health =>
       health.get(`${printIdentity(identity)} ${realServerKey(realServer)}`) ?? { state: "unknown" };
-    return { config: this.#config, healthOf };
+    const { drains } = this.#parts;
+    return { config: this.#config, healthOf, drainOf: ({ address, port }) => drains.stageOf(address, port) };
   }
 
   /** As in ldirectord the first round of checks belongs to the start, or to the reload, that it follows. */

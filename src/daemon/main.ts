@@ -23,6 +23,7 @@ import { ConfigError, Daemon, printFinding, TaskError } from "./daemon.ts";
 import type { DaemonIdentity, LoadedConfig, Task } from "./daemon.ts";
 import { MetricsServer } from "./http.ts";
 import { ExecutedFiles } from "./executed-files.ts";
+import { Drains } from "./drains.ts";
 import { DaemonLog, LogFileError, systemLog } from "./log.ts";
 import { OutsideMessenger } from "./messenger.ts";
 import { notifySupervisor } from "./notify-supervisor.ts";
@@ -173,12 +174,13 @@ async function runLocked({ options, settings, native, file, config, log, early }
       { name: "network", run: (signal) => network.run(signal) },
       ...messenger.tasks,
     ];
+    const drains = new Drains(join(options.stateDir, "drains"), (message) => logger.warn(message));
     const own = ownServicesFile(ownServicesPath(options.stateDir), (message) => logger.warn(message));
     // Under a supervisor there is no logfile, whatever a reload brings.
     const target = config.supervised ? { logger, open: () => {} } : log;
     const load = (): Promise<LoadedConfig> => file.load();
     const daemon = new Daemon(
-      { identity, plane, monitors, log: target, load, tasks, driftIntervalMs, own, messenger },
+      { identity, plane, monitors, log: target, load, tasks, driftIntervalMs, own, drains, messenger },
       config,
     );
     const control = new ControlServer((request) => daemon.answer(request));

@@ -1,4 +1,5 @@
 import type { Config, ConfiguredRealServer, ConfiguredService } from "../model/config.ts";
+import type { DrainStage } from "../model/drain.ts";
 import type { Health } from "../model/health.ts";
 import { printIdentity, realServerKey } from "../model/service.ts";
 import type { RealServer, ServiceIdentity, VirtualService } from "../model/service.ts";
@@ -6,6 +7,9 @@ import type { DirectorState } from "../model/state.ts";
 
 /** What is known of a real server of a service; `unknown` for one that nobody checks. */
 export type HealthLookup = (identity: ServiceIdentity, realServer: ConfiguredRealServer) => Health;
+
+/** What the operator has made of a real server. */
+export type DrainLookup = (realServer: ConfiguredRealServer) => DrainStage;
 
 /** Why no data plane can serve the service; undefined if one can. */
 export type Refusal = (service: ConfiguredService) => string | undefined;
@@ -27,9 +31,15 @@ export interface Desired {
 /**
  * What the director should do now, computed afresh from the configuration and the health of the real servers.
  * As ldirectord 4.12: up is the full weight; down is absent, or weight 0 with `quiescent=yes`; never checked is as
- * down; the fallback is there, with weight 1, exactly while no real server is up.
+ * down; the fallback is there, with weight 1, exactly while no real server is up. One that is drained has weight 0
+ * while it is up, and is absent from its deadline on.
  */
-export function desire(config: Config, healthOf: HealthLookup, refusal: Refusal): Desired {
+export function desire(
+  config: Config,
+  healthOf: HealthLookup,
+  refusal: Refusal,
+  drainOf: DrainLookup = () => "serving",
+): Desired {
   const services: VirtualService[] = [];
   const notActive: NotActive[] = [];
   const onFallback = new Map<string, boolean>();
@@ -40,22 +50,29 @@ export function desire(config: Config, healthOf: HealthLookup, refusal: Refusal)
       continue;
     }
     const { identity, realServers } = service;
-    onFallback.set(printIdentity(identity), !realServers.some((each) => healthOf(identity, each).state === "up"));
-    services.push(desiredService(service, healthOf));
+    const isUp = (each: ConfiguredRealServer) => healthOf(identity, each).state === "up";
+    onFallback.set(printIdentity(identity), !realServers.some((each) => isUp(each) && drainOf(each) === "serving"));
+    services.push(desiredService(service, isUp, drainOf));
   }
   return { state: { services }, notActive, onFallback };
 }
 
 /** A real server is known by address and port: of two lines with equal ones the last says the weight. */
-function desiredService(service: ConfiguredService, healthOf: HealthLookup): VirtualService {
+function desiredService(
+  service: ConfiguredService,
+  isUp: (realServer: ConfiguredRealServer) => boolean,
+  drainOf: DrainLookup,
+): VirtualService {
   const { identity, scheduler, schedulerFlags, persistence, onePacket, idleTimeout, limits } = service;
   const byKey = new Map<string, RealServer>();
   const up = new Set<string>();
   for (const configured of service.realServers) {
     const key = realServerKey(configured);
-    if (healthOf(identity, configured).state === "up") up.add(key);
+    const drain = drainOf(configured);
+    if (drain === "ended") continue;
+    if (isUp(configured) && drain === "serving") up.add(key);
     if (up.has(key)) byKey.set(key, inTable(configured));
-    else if (service.quiescent) byKey.set(key, quiescent(configured));
+    else if (service.quiescent || (drain === "draining" && isUp(configured))) byKey.set(key, quiescent(configured));
   }
   if (up.size === 0 && service.fallback !== undefined) {
     // It replaces a quiescent real server of the same address, which is the same entry of the table.

@@ -7,7 +7,7 @@ import { printIdentity } from "../model/service.ts";
 import type { ServiceIdentity } from "../model/service.ts";
 import type { DirectorState } from "../model/state.ts";
 import { desire } from "./desire.ts";
-import type { Desired, HealthLookup, NotActive } from "./desire.ts";
+import type { Desired, DrainLookup, HealthLookup, NotActive } from "./desire.ts";
 import { narrator } from "./narrate.ts";
 import type { Narration, Plot } from "./narrate.ts";
 import { plan } from "./plan.ts";
@@ -28,6 +28,7 @@ export interface ReconcilerLog {
 export interface RoundInputs {
   readonly config: Config;
   readonly healthOf: HealthLookup;
+  readonly drainOf?: DrainLookup;
 }
 
 /** What came out of a round, for whoever tells the world of it. */
@@ -158,8 +159,8 @@ export class Reconciler {
   async #doRound(): Promise<void> {
     const { plane, log } = this.#deps;
     const inputs = this.#deps.inputs();
-    const { config, healthOf } = inputs;
-    const { state, notActive, onFallback } = desire(config, healthOf, (service) => plane.refusal(service));
+    const { config, healthOf, drainOf } = inputs;
+    const { state, notActive, onFallback } = desire(config, healthOf, (service) => plane.refusal(service), drainOf);
     const actual = plane.read();
     const thorough = this.#thorough;
     this.#thorough = false;

@@ -7,7 +7,7 @@ import { run, withFolder } from "./command.ts";
 const names = createProgram().commands.map((command) => command.name());
 
 test("every command of the product is there", () => {
-  const expected = "check run start stop restart reload status stats connections health tune ldirectord";
+  const expected = "check run start stop restart reload status stats connections health drain undrain tune ldirectord";
   assert.deepEqual(names, expected.split(" "));
 });
 

@@ -11,6 +11,7 @@ import { LogFileError } from "../../src/daemon/log.ts";
 import type { Phase } from "../../src/notify/alert.ts";
 import type { OwnServices, RoundReport } from "../../src/reconcile/reconciler.ts";
 import { MemoryDataPlane } from "../support/memory-data-plane.ts";
+import { Drains } from "../../src/daemon/drains.ts";
 import { ownInMemory } from "../support/own-services.ts";
 import { config, configuredReal, configuredService, identity, real } from "../reconcile/samples.ts";
 
@@ -71,7 +72,7 @@ async function aborted(signal: AbortSignal): Promise<void> {
 
 function start(
   t: TestContext,
-  options: { config?: Config; plane?: MemoryDataPlane; tasks?: Task[]; own?: OwnServices } = {},
+  options: { config?: Config; plane?: MemoryDataPlane; tasks?: Task[]; own?: OwnServices; drains?: Drains } = {},
 ) {
   const plane = options.plane ?? new MemoryDataPlane();
   const monitors = new StillMonitors();
@@ -113,6 +114,7 @@ function start(
       tasks: options.tasks ?? [],
       driftIntervalMs: 3_600_000,
       own,
+      drains: options.drains ?? new Drains("/nonexistent/drains", assert.fail),
       messenger,
     },
     options.config ?? config(configuredService()),

@@ -5,6 +5,7 @@ import { ask, NotRunningError } from "../../control/client.ts";
 import { readDaemonOptions } from "../../control/daemon-options.ts";
 import { readOwnServices, readPidFile } from "../../control/pidfile.ts";
 import type { DaemonStatus } from "../../control/protocol.ts";
+import type { Drain } from "../../model/drain.ts";
 import type { InterfaceStatus, PlaneStatus } from "../../model/statistics.ts";
 import { exitCodes } from "../failure.ts";
 import { globalOptions } from "../options.ts";
@@ -80,11 +81,17 @@ function print(status: DaemonStatus): string {
     ...(status.planes ?? []).map((each) => `plane          ${printPlane(each)}`),
     ...status.interfaces.map((place) => `interface      ${printPlace(place)}`),
     ...(status.placements ?? []).map(({ service, plane, reason }) => `on ${plane.padEnd(11)} ${service}: ${reason}`),
+    ...(status.drains ?? []).map((drain) => `drained        ${printDrain(drain)}`),
     `rounds         ${status.rounds}; checks are late by up to ${Math.round(status.checkLagMs)} ms`,
     ...status.notActive.map(({ service, reason }) => `not active     ${service}: ${reason}`),
     ...status.failedChanges.map((failed) => `cannot apply   ${failed}`),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+function printDrain({ realServer, since, deadline }: Drain): string {
+  const end = deadline === undefined ? "" : `, its connections end at ${printTime(new Date(deadline))}`;
+  return `${realServer} since ${printTime(new Date(since))}${end}`;
 }
 
 function printPlane({ plane, state, reason }: PlaneStatus): string {
