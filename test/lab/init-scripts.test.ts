@@ -2,16 +2,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -33,7 +24,7 @@ function missing(): string | false {
 }
 
 const namespace = `xlb-scripts-${process.pid}`;
-const folder = mkdtempSync(join(tmpdir(), "xlb-scripts-"));
+const folder = join(tmpdir(), namespace);
 const mount = join(folder, "bpf");
 const configFile = join(folder, "ldirectord.cf");
 const pidFile = join(folder, "run", "ldirectord.ldirectord.cf.pid");
@@ -119,6 +110,7 @@ function remove(): void {
 describe("scripts that were written for ldirectord", { skip: missing() }, () => {
   before(() => {
     process.once("exit", remove);
+    mkdirSync(folder);
     for (const name of ["bpf", "run", "sbin", "system-sbin", "default"]) mkdirSync(join(folder, name));
     for (const name of readdirSync("/usr/sbin")) {
       if (name !== "ldirectord") symlinkSync(join(folder, "system-sbin", name), join(folder, "sbin", name));
