@@ -21,7 +21,13 @@ export async function openReaders(bpffs: string): Promise<readonly DataPlaneRead
     import("../dataplane/ipvs/reader.ts"),
   ]);
   const native = loadNative();
-  const ipvs = openIpvsReader(native);
+  let ipvs: DataPlaneReader | undefined;
+  try {
+    ipvs = openIpvsReader(native);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "EPERM") throw cause;
+    throw new Failure(exitCodes.failure, "the kernel's IPVS cannot be read: only root may", { cause });
+  }
   const others = ipvs === undefined ? [] : [ipvs];
   try {
     // A bpf filesystem hides from others than root what is in it.
