@@ -174,6 +174,10 @@ static __always_inline int icmp_error(struct xdp_md *ctx, const struct packet *p
 {
 	bool ipv6 = packet->family == FAMILY_IPV6;
 
+	/* The unspecified address is nobody's, RFC 4443 section 2.4 (e). */
+	if (ipv6 && !packet->source[0] && !packet->source[1] && !packet->source[2] &&
+	    !packet->source[3])
+		return XDP_DROP;
 	switch (error) {
 	case ICMP_ERROR_PORT_UNREACHABLE:
 		return icmp_answer(ctx, packet,

@@ -34,23 +34,29 @@ const methods = [
   { name: "gue with checksum", method: "ipip", port: 80, tunnel: { type: "gue", port: 6080, checksum: "full" } },
   { name: "gre", method: "ipip", port: 80, tunnel: { type: "gre", port: 0, checksum: "none" } },
   { name: "gre with checksum", method: "ipip", port: 80, tunnel: { type: "gre", port: 0, checksum: "full" } },
+  { name: "gate, weight 0", method: "gate", port: 80, weight: 0 },
+  { name: "gate, one connection at most", method: "gate", port: 80, upperThreshold: 1 },
 ] as const satisfies readonly {
   name: string;
   method: RealServer["method"];
   port: number;
   other?: boolean;
   tunnel?: Tunnel;
+  weight?: number;
+  upperThreshold?: number;
 }[];
 
 function realAddress(number: number, ipv6: boolean): string {
   return ipv6 ? `fd00:1::1:${number.toString(16)}` : `192.168.1.${number}`;
 }
 
-/** Every method, in both families, over TCP and UDP. */
+const places = { tcp: 0, udp: 30, sctp: 60 } as const;
+
+/** Every method, in both families, over TCP, UDP and SCTP. */
 export const targets: readonly Target[] = methods.flatMap((way, index) =>
   [false, true].flatMap((ipv6) =>
-    (["tcp", "udp"] as const).map((protocol): Target => {
-      const number = 1 + index + (ipv6 ? 100 : 0) + (protocol === "udp" ? 50 : 0);
+    (["tcp", "udp", "sctp"] as const).map((protocol): Target => {
+      const number = 1 + index + (ipv6 ? 100 : 0) + places[protocol];
       return {
         name: `${way.name}, ${ipv6 ? "IPv6" : "IPv4"}, ${protocol}`,
         address: ipv6 ? `fd00:10::${(index + 1).toString(16)}` : `10.10.10.${index + 1}`,
@@ -61,8 +67,8 @@ export const targets: readonly Target[] = methods.flatMap((way, index) =>
           address: realAddress(number, "other" in way ? !ipv6 : ipv6),
           port: way.port,
           method: way.method,
-          weight: 1,
-          upperThreshold: 0,
+          weight: "weight" in way ? way.weight : 1,
+          upperThreshold: "upperThreshold" in way ? way.upperThreshold : 0,
           lowerThreshold: 0,
           ...("tunnel" in way ? { tunnel: way.tunnel } : {}),
         },
@@ -134,6 +140,30 @@ function cut(bytes: Buffer, transportBytes: number, ipv6: boolean): Buffer {
   return ipv6 ? copy : resummed(copy);
 }
 
+/** An SCTP packet of one chunk, with a right checksum (CRC-32C, RFC 9260). */
+function sctp(sourcePort: number, destinationPort: number, type: number, chunkFlags = 0, length = 20): Buffer {
+  const bytes = Buffer.alloc(12 + Math.ceil(length / 4) * 4);
+  bytes.writeUInt16BE(sourcePort, 0);
+  bytes.writeUInt16BE(destinationPort, 2);
+  bytes.writeUInt32BE(0x01020304, 4);
+  bytes[12] = type;
+  bytes[13] = chunkFlags;
+  bytes.writeUInt16BE(length, 14);
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+  }
+  bytes.writeUInt32LE(~crc >>> 0, 8);
+  return bytes;
+}
+
+/** INIT in the place of a SYN, COOKIE ECHO of an acknowledgement, DATA of what has more. */
+function sctpOf(spec: FrameSpec & { sourcePort: number; destinationPort: number }): Buffer {
+  const type = spec.flags === undefined || spec.flags === "S" ? 1 : spec.flags === "A" ? 10 : 0;
+  return sctp(spec.sourcePort, spec.destinationPort, type, type === 0 ? 3 : 0, 20 + (spec.payload?.length ?? 0));
+}
+
 function letters(bits: number): string {
   return [..."FSRPAUEC"].filter((_, bit) => bits & (1 << bit)).join("");
 }
@@ -163,9 +193,9 @@ function quoted(scene: Scene, bytes: number): Buffer {
     destination: client,
     sourcePort: target.port,
     destinationPort: clientPort,
-    protocol: target.protocol === "udp" ? "udp" : "tcp",
-    flags: "A",
-    payload: Buffer.alloc(40, 7),
+    ...(target.protocol === "sctp"
+      ? { protocol: 132, transport: sctp(target.port, clientPort, 0, 3, 40) }
+      : { protocol: target.protocol, flags: "A", payload: Buffer.alloc(40, 7) }),
   });
   return Buffer.from(sent.subarray(ethernet, ethernet + (scene.ipv6 ? 40 : 20) + bytes));
 }
@@ -191,6 +221,24 @@ const masqOnly =
   (write: Class): Class =>
   (scene) =>
     scene.target.realServer.method === "masq" ? write(scene) : [];
+
+/** Of services that take new connections: how a refusal is framed is not the business of the class. */
+const servedOnly =
+  (write: Class): Class =>
+  (scene) =>
+    scene.target.realServer.weight > 0 && scene.target.realServer.upperThreshold === 0 ? write(scene) : [];
+const sctpOnly =
+  (write: Class): Class =>
+  (scene) =>
+    scene.target.protocol === "sctp" ? write(scene) : [];
+const portsOnly =
+  (write: Class): Class =>
+  (scene) =>
+    scene.target.protocol === "sctp" ? [] : write(scene);
+const tunnelOnly =
+  (write: Class): Class =>
+  (scene) =>
+    scene.target.realServer.method === "ipip" ? write(scene) : [];
 
 const option = (...bytes: number[]): FrameSpec => ({ options: bytes });
 
@@ -220,13 +268,15 @@ export const classes: Readonly<Record<string, Class>> = {
     packet(),
     packet({ flags: "A" }),
   ]),
-  "replies of a masqueraded real server": masqOnly(({ packet, reply, opened, target, below }) => [
-    packet(),
-    ...(target.protocol === "tcp" ? [reply({ flags: "SA" })] : []),
-    ...opened().slice(1),
-    reply({ flags: "PA", payload: Buffer.alloc(below(1200), 5), ttl: 1 + below(255) }),
-    reply({ flags: "FA" }),
-  ]),
+  "replies of a masqueraded real server": portsOnly(
+    masqOnly(({ packet, reply, opened, target, below }) => [
+      packet(),
+      ...(target.protocol === "tcp" ? [reply({ flags: "SA" })] : []),
+      ...opened().slice(1),
+      reply({ flags: "PA", payload: Buffer.alloc(below(1200), 5), ttl: 1 + below(255) }),
+      reply({ flags: "FA" }),
+    ]),
+  ),
   "replies without a connection": masqOnly(({ reply }) => [reply({ flags: "SA" })]),
   "TTL and hop limit, new": ({ packet, below }) => [packet({ ttl: [0, 1, 2, 255, below(256)][below(5)] ?? 3 })],
   "TTL and hop limit, live": ({ packet, opened, below }) => [
@@ -240,21 +290,68 @@ export const classes: Readonly<Record<string, Class>> = {
     packet({ fragment: [0, 0x4000, 0x8000, 0xc000][below(4)] ?? 0 }),
   ]),
   "a flow label": ipv6Only(({ packet, below }) => [changed(packet(), ethernet + 1, below(16), below(256), below(256))]),
+  "any SCTP chunk without a connection": sctpOnly(({ packet, clientPort, target, below }) => [
+    packet({ transport: sctp(clientPort, target.port, below(20), below(4)) }),
+  ]),
+  "any SCTP chunks with a connection": sctpOnly(({ packet, opened, clientPort, target, below }) => [
+    ...(below(2) === 0 ? opened() : opened().slice(0, 1)),
+    packet({ transport: sctp(clientPort, target.port, below(16), below(4)) }),
+    packet({ transport: sctp(clientPort, target.port, below(16)) }),
+    packet({ transport: sctp(clientPort, target.port, below(16)) }),
+  ]),
+  "replies of a masqueraded SCTP server": sctpOnly(
+    masqOnly(({ packet, reply, target, clientPort, below }) => [
+      packet(),
+      reply({ transport: sctp(target.realServer.port, clientPort, 2) }),
+      packet({ flags: "A" }),
+      reply({ transport: sctp(target.realServer.port, clientPort, 11) }),
+      reply({ transport: sctp(target.realServer.port, clientPort, below(16), 0, 20 + below(200)) }),
+    ]),
+  ),
+  "a second client where one is the limit": ({ packet, below }) => [
+    packet(),
+    packet({ sourcePort: 1 + below(1000), flags: "S" }),
+  ],
+  "ICMP errors about a tunnel": tunnelOnly((scene) => {
+    const { target, below, ipv6, opened, packet } = scene;
+    const ipv6Outside = familyOf(target.realServer.address) === "ipv6";
+    if (ipv6Outside || ipv6 || target.realServer.tunnel !== undefined) return [];
+    const inner = packet({ flags: "A" }).subarray(ethernet);
+    const tunnelled = frame({
+      source: directorAddresses.ipv4,
+      destination: target.realServer.address,
+      protocol: 4,
+      transport: inner,
+    });
+    const quote = tunnelled.subarray(ethernet, ethernet + ([28, 40, 44, 48, 60][below(5)] ?? 28));
+    const [type = 3, code = 1, rest = 0] =
+      [
+        [3, 1, 0],
+        [3, 3, 0],
+        [11, 0, 0],
+      ][below(3)] ?? [];
+    return [
+      ...opened(),
+      icmp(scene, type, code, rest, quote, { source: target.realServer.address, destination: directorAddresses.ipv4 }),
+    ];
+  }),
   "a wrong transport checksum": ({ packet, ipv6, target, below }) => {
-    const at = ethernet + (ipv6 ? 40 : 20) + (target.protocol === "udp" ? 6 : 16);
+    if (target.protocol === "sctp" && target.realServer.port !== target.port) return [];
+    const places = { tcp: 16, udp: 6, sctp: 8 };
+    const at = ethernet + (ipv6 ? 40 : 20) + places[target.protocol];
     return [changed(packet(), at, below(256), below(256))];
   },
   "no UDP checksum": udpOnly(({ packet, ipv6 }) => [changed(packet(), ethernet + (ipv6 ? 46 : 26), 0, 0)]),
   "a wrong UDP length": udpOnly(({ packet, ipv6, below }) => [
     changed(packet({ payload: Buffer.alloc(20) }), ethernet + (ipv6 ? 44 : 24), 0, below(100)),
   ]),
-  "a transport header cut short, new": ({ packet, ipv6, below, target }) => [
-    cut(packet(), below(target.protocol === "udp" ? 8 : 20), ipv6),
-  ],
-  "a transport header cut short, live": ({ packet, opened, ipv6, below, target }) => [
+  "a transport header cut short, new": portsOnly(({ packet, ipv6, below, target }) => [
+    cut(packet(), below({ tcp: 20, udp: 8, sctp: 16 }[target.protocol]), ipv6),
+  ]),
+  "a transport header cut short, live": portsOnly(({ packet, opened, ipv6, below, target }) => [
     ...opened(),
-    cut(packet({ flags: "A" }), below(target.protocol === "udp" ? 8 : 20), ipv6),
-  ],
+    cut(packet({ flags: "A" }), below({ tcp: 20, udp: 8, sctp: 16 }[target.protocol]), ipv6),
+  ]),
   "a wrong TCP data offset": tcpOnly(({ packet, opened, ipv6, below }) => [
     ...(below(2) === 0 ? opened() : []),
     changed(packet({ payload: Buffer.alloc(30) }), ethernet + (ipv6 ? 52 : 32), below(16) << 4),
@@ -280,13 +377,13 @@ export const classes: Readonly<Record<string, Class>> = {
     const good = packet({ payload: Buffer.alloc(20) });
     return [below(2) === 0 ? changed(good, ethernet, below(16) << 4) : changed(good, ethernet + 4, 6, below(256))];
   }),
-  "a total length that ends before the frame": ({ packet, ipv6, below, opened }) => {
+  "a total length that ends before the frame": portsOnly(({ packet, ipv6, below, opened }) => {
     const good = packet({ flags: "A", payload: Buffer.alloc(40, 9) });
     const length = 20 + below(60);
     const copy = Buffer.from(good);
     copy.writeUInt16BE(ipv6 ? length - 20 : length, ethernet + (ipv6 ? 4 : 2));
     return [...opened(), ipv6 ? copy : resummed(copy)];
-  },
+  }),
   "IPv4 options that are harmless": ipv4Only(({ packet, below }) => [
     packet(
       [
@@ -298,9 +395,11 @@ export const classes: Readonly<Record<string, Class>> = {
       ][below(5)],
     ),
   ]),
-  "IPv4 options that the director is asked to fill in": ipv4Only(({ packet, below }) => [
-    packet([option(7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0), option(0x44, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0)][below(2)]),
-  ]),
+  "IPv4 options that the director is asked to fill in": servedOnly(
+    ipv4Only(({ packet, below }) => [
+      packet([option(7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0), option(0x44, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0)][below(2)]),
+    ]),
+  ),
   "IPv4 options that are refused": ipv4Only(({ packet, below }) => [
     packet(
       [
@@ -323,7 +422,7 @@ export const classes: Readonly<Record<string, Class>> = {
   "other protocols": ({ packet, below }) => [
     packet({ protocol: [2, 4, 41, 47, 50, 51, 89, 103, 136, 253][below(10)] ?? 253, transport: Buffer.alloc(40, 1) }),
   ],
-  "sources that the stack refuses, and that it does not": ({ packet, below, ipv6, target }) => {
+  "sources that the stack refuses, and that it does not": servedOnly(({ packet, below, ipv6, target }) => {
     const sources = ipv6
       ? ["::", "::1", "ff02::1", "fe80::1", target.address, directorAddresses.ipv6, target.realServer.address]
       : [
@@ -332,13 +431,13 @@ export const classes: Readonly<Record<string, Class>> = {
         ];
     const source = sources[below(sources.length)] ?? "::";
     return familyOf(source) === (ipv6 ? "ipv6" : "ipv4") ? [packet({ source })] : [];
-  },
-  "link addresses": ({ packet, below }) => {
+  }),
+  "link addresses": servedOnly(({ packet, below }) => {
     const others = ["ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "33:33:00:00:00:01", "02:00:00:00:00:77"];
     const strange = ["00:00:00:00:00:00", "01:00:5e:00:00:01", directorMac, "ff:ff:ff:ff:ff:ff"];
     return [packet(below(2) === 0 ? { to: others[below(4)] ?? "" } : { from: strange[below(4)] ?? "" })];
-  },
-  "priority tags": ({ packet, below }) => [
+  }),
+  "priority tags": servedOnly(({ packet, below }) => [
     packet({
       vlans: Array.from({ length: 1 + below(2) }, () => ({
         id: 0,
@@ -346,23 +445,23 @@ export const classes: Readonly<Record<string, Class>> = {
         type: below(2) === 0 ? 0x8100 : 0x88a8,
       })),
     }),
-  ],
+  ]),
   "VLANs that are not there": ({ packet, below }) => [packet({ vlans: [{ id: 1 + below(4094) }] })],
   "an ethertype that does not fit": ({ packet, below, ipv6 }) => [
     packet({ etherType: [ipv6 ? 0x0800 : 0x86dd, 0x0806, 0x88cc, 0x0600][below(4)] ?? 0 }),
   ],
   "padding behind the packet": ({ packet, below }) => [Buffer.concat([packet(), Buffer.alloc(1 + below(40), 0xaa)])],
-  "too long for the way": ({ packet, below, opened, ipv6 }) => {
+  "too long for the way": portsOnly(({ packet, below, opened, ipv6 }) => {
     const header = ethernet + (ipv6 ? 40 : 20) + 20;
     const payload = Buffer.alloc(1400 + below(1514 - header - 1400 + 1), 4);
     return [...opened(), packet({ flags: "A", payload })];
-  },
+  }),
   "echo requests": (scene) => [
     icmp(scene, scene.ipv6 ? 128 : 8, 0, 0x12340001, Buffer.alloc(scene.below(100), 8), {
       ...(scene.below(3) === 0 ? { ttl: 1 } : {}),
     }),
   ],
-  "ICMP errors about a connection": (scene) => {
+  "ICMP errors about a connection": servedOnly((scene) => {
     const { ipv6, below, opened } = scene;
     const kinds = ipv6
       ? [
@@ -384,7 +483,7 @@ export const classes: Readonly<Record<string, Class>> = {
       ...opened(),
       icmp(scene, type, code, rest, quoted(scene, bytes), { source: scene.client, ttl: 2 + below(60) }),
     ];
-  },
+  }),
   "ICMP errors with a quote cut short": (scene) => [
     ...scene.opened(),
     icmp(scene, scene.ipv6 ? 1 : 3, 1, 0, quoted(scene, scene.below(4))),
@@ -393,20 +492,22 @@ export const classes: Readonly<Record<string, Class>> = {
     ...scene.opened(),
     icmp(scene, scene.ipv6 ? 137 : scene.below(2) === 0 ? 5 : 12, 0, 0, quoted(scene, 8)),
   ],
-  "ICMP errors of a masqueraded real server": masqOnly((scene) => {
-    const { target, client, clientPort, ipv6, opened } = scene;
-    if (ipv6) return [];
-    const seen = frame({
-      source: client,
-      destination: target.realServer.address,
-      sourcePort: clientPort,
-      destinationPort: target.realServer.port,
-      protocol: target.protocol === "udp" ? "udp" : "tcp",
-    });
-    const quote = seen.subarray(ethernet, ethernet + 28);
-    const spec = { source: target.realServer.address, destination: client, from: target.realMac };
-    return [...opened(), icmp(scene, 3, [1, 3, 4][scene.below(3)] ?? 1, 0, quote, spec)];
-  }),
+  "ICMP errors of a masqueraded real server": portsOnly(
+    masqOnly((scene) => {
+      const { target, client, clientPort, ipv6, opened } = scene;
+      if (ipv6) return [];
+      const seen = frame({
+        source: client,
+        destination: target.realServer.address,
+        sourcePort: clientPort,
+        destinationPort: target.realServer.port,
+        protocol: target.protocol === "udp" ? "udp" : "tcp",
+      });
+      const quote = seen.subarray(ethernet, ethernet + 28);
+      const spec = { source: target.realServer.address, destination: client, from: target.realMac };
+      return [...opened(), icmp(scene, 3, [1, 3, 4][scene.below(3)] ?? 1, 0, quote, spec)];
+    }),
+  ),
   "IPv6 extension headers": ipv6Only(({ packet, below }) => {
     const kinds = [
       { type: 0, bytes: [0, 0, 1, 4, 0, 0, 0, 0] },
@@ -439,18 +540,19 @@ export function stories(rounds: number, seed: number): Story[] {
         const [a, b, c] = [number >> 16, (number >> 8) & 255, number & 255];
         const client = ipv6 ? `fd00:20::${a.toString(16)}:${((b << 8) | c).toString(16)}` : `11.${a}.${b}.${c}`;
         const clientPort = 1024 + below(60000);
-        const protocol = target.protocol === "udp" ? "udp" : "tcp";
-        const packet = (spec: FrameSpec = {}): Buffer =>
-          frame({
+        const packet = (spec: FrameSpec = {}): Buffer => {
+          const ports = { sourcePort: clientPort, destinationPort: target.port, ...spec };
+          return frame({
             to: directorMac,
             from: routerMac,
             source: client,
             destination: target.address,
-            sourcePort: clientPort,
-            destinationPort: target.port,
-            protocol,
-            ...spec,
+            ...(target.protocol === "sctp"
+              ? { protocol: 132, transport: sctpOf(ports) }
+              : { protocol: target.protocol }),
+            ...ports,
           });
+        };
         const scene: Scene = {
           target,
           ipv6,
@@ -467,7 +569,7 @@ export function stories(rounds: number, seed: number): Story[] {
               destinationPort: clientPort,
               ...spec,
             }),
-          opened: () => (protocol === "tcp" ? [packet(), packet({ flags: "A" })] : [packet()]),
+          opened: () => (target.protocol === "udp" ? [packet()] : [packet(), packet({ flags: "A" })]),
         };
         const frames = write(scene);
         if (frames.length > 0) all.push({ name, target, frames });
