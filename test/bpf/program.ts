@@ -60,7 +60,7 @@ export interface ServiceSpec {
   readonly address?: string;
   readonly port?: number;
   readonly protocol?: "tcp" | "udp" | "sctp";
-  readonly scheduler?: "rr" | "wlc" | "lblc" | "lc" | "sed" | "nq" | "fo" | "ovf";
+  readonly scheduler?: "rr" | "wlc" | "lblc" | "lblcr" | "lc" | "sed" | "nq" | "fo" | "ovf";
   readonly onePacket?: boolean;
   readonly idleTimeout?: number;
   readonly limits?: { readonly perSecond: number; readonly perSource: number };

@@ -11,7 +11,8 @@ interface Destination {
 /** `svc->destinations`; additions go to the head, as ip_vs_add_dest does. */
 abstract class Service {
   protected list: Destination[] = [];
-  abstract schedule(): number;
+  /** `isOverloaded`: whether a destination has IP_VS_DEST_F_OVERLOAD. */
+  abstract schedule(isOverloaded?: (id: number) => boolean): number;
 
   add(id: number, weight: number): void {
     this.list.unshift({ id, weight });
@@ -50,14 +51,14 @@ class RoundRobin extends Service {
     if (this.#data === destination) this.#data = this.list[index - 1];
   }
 
-  schedule(): number {
+  schedule(isOverloaded: (id: number) => boolean = () => false): number {
     const p = this.#data;
     const last = p;
     let from = p;
     let pass = 0;
     do {
       for (const dest of this.after(from)) {
-        if (dest.weight > 0) {
+        if (!isOverloaded(dest.id) && dest.weight > 0) {
           this.#data = dest;
           return dest.id;
         }
@@ -112,7 +113,7 @@ class WeightedRoundRobin extends Service {
     this.#destChanged();
   }
 
-  schedule(): number {
+  schedule(isOverloaded: (id: number) => boolean = () => false): number {
     if (this.#mw === 0) return 0;
     const last = this.#cl;
     let dest: Destination | undefined = last;
@@ -121,7 +122,7 @@ class WeightedRoundRobin extends Service {
     let restarted = false;
     for (;;) {
       for (const candidate of this.after(dest)) {
-        if (candidate.weight >= this.#cw) {
+        if (!isOverloaded(candidate.id) && candidate.weight >= this.#cw) {
           this.#cl = candidate;
           return candidate.id;
         }

@@ -1,0 +1,234 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { join } from "node:path";
+import { openMaps } from "../../src/dataplane/xdp/maps.ts";
+import { PlaneFolder, add, addService, edit, real, remove, service, web } from "../dataplane/planes.ts";
+import { kernelSchedulers } from "../dataplane/kernel-schedulers.ts";
+import { frame } from "../support/packet.ts";
+import { createRandom } from "../guest/seeded.ts";
+import { cannotRun, openProgram } from "./program.ts";
+
+const options = { skip: cannotRun };
+const refused = "refused";
+
+const bounded = (address: string, upperThreshold: number, lowerThreshold = 0, weight = 1) => ({
+  ...real(address, weight),
+  upperThreshold,
+  lowerThreshold,
+});
+
+/** The real server that a new connection goes to; `refused` if the client is told that there is none. */
+function connect(folder: PlaneFolder, port: number, source = "192.0.2.1"): string {
+  const director = folder.native.programOpenPinned(join(folder.bpffs, "director"));
+  const { verdict, data } = folder.native.programTestRun(director, frame({ source, sourcePort: port }), 1, 1);
+  folder.native.programClose(director);
+  assert.equal(verdict, 3);
+  return data[14 + 9] === 1 ? refused : [...data.subarray(2, 6)].join(".");
+}
+
+describe("thresholds", options, () => {
+  for (const scheduler of ["rr", "wrr", "wlc", "sed", "twos"] as const) {
+    it(`${scheduler} passes over a real server with as many connections as its upper threshold`, async () => {
+      const folder = new PlaneFolder();
+      await folder.open();
+      await folder.apply(addService(service(scheduler)), add(real("10.1.0.1")), add(bounded("10.1.0.2", 3)));
+      const chosen = Array.from({ length: 40 }, (_, port) => connect(folder, 1000 + port));
+      assert.equal(chosen.filter((address) => address === "10.1.0.2").length, 3);
+      assert.equal(chosen.filter((address) => address === "10.1.0.1").length, 37);
+    });
+  }
+
+  it("a client is refused when all are overloaded, until one is allowed more", async () => {
+    const folder = new PlaneFolder();
+    await folder.open();
+    await folder.apply(addService(service("rr")), add(bounded("10.1.0.1", 1)), add(bounded("10.1.0.2", 2)));
+    const five = (from: number) => Array.from({ length: 5 }, (_, i) => connect(folder, from + i));
+    assert.deepEqual(five(1000), ["10.1.0.2", "10.1.0.1", "10.1.0.2", refused, refused]);
+    await folder.apply(edit(bounded("10.1.0.1", 1)));
+    assert.equal(connect(folder, 1010), refused, "the same threshold again relieves nobody");
+    await folder.apply(edit(bounded("10.1.0.1", 3)));
+    assert.deepEqual(five(1020), ["10.1.0.1", "10.1.0.1", refused, refused, refused]);
+    await folder.apply(edit(real("10.1.0.2")));
+    assert.deepEqual(new Set(five(1030)), new Set(["10.1.0.2"]));
+  });
+
+  it("sh refuses whom it leads to an overloaded real server, and finds another one with sh-fallback", async () => {
+    for (const fallback of [false, true]) {
+      const folder = new PlaneFolder();
+      await folder.open();
+      const flags = { schedulerFlags: fallback ? ["sh-fallback"] : [] };
+      await folder.apply(addService(service("sh", web, flags)), add(real("10.1.0.1")), add(bounded("10.1.0.2", 1)));
+      const chosen = Array.from({ length: 60 }, (_, i) => connect(folder, 1000, `192.0.2.${1 + i}`));
+      assert.equal(chosen.filter((address) => address === "10.1.0.2").length, 1);
+      assert.equal(chosen.includes(refused), !fallback);
+    }
+  });
+
+  it("the flag goes below the lower threshold, or below three quarters of the upper one", () => {
+    for (const { lower, stays, goes } of [
+      { lower: 2, stays: 2, goes: 1 },
+      { lower: 0, stays: 3, goes: 2 },
+    ]) {
+      const program = openProgram();
+      const { service: id, realServers } = program.service({
+        scheduler: "wlc",
+        realServers: [{ address: "10.1.0.1" }],
+      });
+      const [server = 0] = realServers;
+      const record = program.maps.realServers.read(server);
+      program.maps.realServers.write(server, { ...record, upper_threshold: 4, lower_threshold: lower });
+      program.maps.services.write(id, { ...program.maps.services.read(id), flags: 2 });
+      for (let port = 1; port <= 4; port++) program.run(frame({ sourcePort: port }));
+      const isOverloaded = () => program.load(server).weight > 0x7fffffff;
+      assert.equal(isOverloaded(), true);
+      const close = (left: number) => {
+        // Half-open and closed ones count alike; what is reset is gone ten seconds later.
+        const { active, inactive } = program.load(server);
+        for (let port = active + inactive; port > left; port--) {
+          program.run(frame({ sourcePort: port, flags: "A" }));
+          program.run(frame({ sourcePort: port, flags: "R" }));
+        }
+        program.age(11);
+        program.control.sweep();
+        const after = program.load(server);
+        assert.equal(after.active + after.inactive, left);
+      };
+      close(stays);
+      assert.equal(isOverloaded(), true);
+      close(goes);
+      assert.equal(isOverloaded(), false);
+    }
+  });
+});
+
+describe("round robin with thresholds and changes", options, () => {
+  for (const name of ["rr", "wrr"] as const) {
+    it(`${name} goes on where the kernel does after all were overloaded`, async () => {
+      const random = createRandom(7);
+      const below = (bound: number) => Math.floor(random() * bound);
+      const folder = new PlaneFolder();
+      await folder.open();
+      const kernel = new kernelSchedulers[name]();
+      const servers = new Map<number, { weight: number; upper: number; count: number; overloaded: boolean }>();
+      const address = (id: number) => `10.1.0.${id}`;
+      await folder.apply(addService(service(name)));
+      let port = 1024;
+      for (let round = 0; round < 60; round++) {
+        const id = 1 + below(5);
+        const before = servers.get(id);
+        const weight = below(5);
+        const upper = below(4) === 0 ? 0 : 1 + below(8) + (before?.count ?? 0);
+        if (before === undefined) {
+          await folder.apply(add(bounded(address(id), upper, 0, weight)));
+          kernel.add(id, weight);
+          servers.set(id, { weight, upper, count: 0, overloaded: false });
+        } else if (below(8) === 0 && before.count === 0) {
+          await folder.apply(remove(address(id)));
+          kernel.remove(id);
+          servers.delete(id);
+        } else {
+          await folder.apply(edit(bounded(address(id), upper, 0, weight)));
+          if (upper === 0 || upper > before.upper) before.overloaded = false;
+          Object.assign(before, { weight, upper });
+          kernel.edit(id, weight);
+        }
+        for (let packet = below(14); packet > 0; packet--) {
+          const wanted = kernel.schedule((each) => servers.get(each)?.overloaded === true);
+          const chosen = connect(folder, ++port);
+          assert.equal(chosen, wanted === 0 ? refused : address(wanted), `round ${round}`);
+          const server = servers.get(wanted);
+          if (server === undefined) continue;
+          server.count++;
+          if (server.upper > 0 && server.count >= server.upper) server.overloaded = true;
+        }
+      }
+    });
+  }
+});
+
+describe("locality", options, () => {
+  const day = 86400;
+  function opened(scheduler: "lblc" | "lblcr", weight: number, count: number) {
+    const program = openProgram();
+    const realServers = Array.from({ length: count }, (_, i) => ({ address: `10.1.0.${i + 1}`, weight }));
+    const { service: id } = program.service({ scheduler, realServers });
+    const begun = program.maps.serviceStates.read(id);
+    program.maps.serviceStates.write(id, { ...begun, scheduled: program.maps.sweep.read(0).tick });
+    let port = 1000;
+    /** The last byte of the MAC address is the number of the server. */
+    const open = () => {
+      const mac = program.run(frame({ sourcePort: ++port })).data[5];
+      program.run(frame({ sourcePort: port, flags: "A" }));
+      return mac;
+    };
+    const later = (seconds: number, ...fields: readonly ("sticky_used" | "scheduled" | "replicas_changed")[]) => {
+      const state = program.maps.serviceStates.read(id);
+      const moved = Object.fromEntries(fields.map((field) => [field, state[field] - seconds]));
+      program.maps.serviceStates.write(id, { ...state, ...moved });
+    };
+    return { program, open, later };
+  }
+
+  it("lblc forgets its real server at the first half hour after it was unused for a day", () => {
+    const { open, later } = opened("lblc", 100, 2);
+    assert.deepEqual([open(), open()], [2, 2]);
+    later(day - 1800, "sticky_used", "scheduled");
+    assert.equal(open(), 2, "not yet a day");
+    later(day, "sticky_used", "scheduled");
+    assert.equal(open(), 1, "chosen anew, by its load");
+  });
+
+  it("lblcr adds a replica when its least loaded one is crowded, and takes the newest at a tie", () => {
+    const { open } = opened("lblcr", 2, 3);
+    // Crowded: more than two active, while another has none.
+    assert.deepEqual([open(), open(), open()], [3, 3, 3]);
+    assert.deepEqual([open(), open(), open()], [2, 2, 2], "the replica that was added is the least loaded");
+    assert.equal(open(), 1);
+  });
+
+  it("lblcr takes the most loaded replica out when the set has not changed for a day", () => {
+    const { open, later } = opened("lblcr", 2, 2);
+    assert.deepEqual([open(), open(), open(), open()], [2, 2, 2, 1]);
+    assert.equal(open(), 1);
+    later(day + 1, "replicas_changed");
+    // Server 2 leaves the set; the choice was made before.
+    assert.equal(open(), 1);
+    assert.deepEqual([open(), open()], [1, 1], "although server 2 has less");
+  });
+});
+
+describe("twos", options, () => {
+  it("draws twice by weight, the head of the list with one chance more, and takes the less loaded", async () => {
+    const folder = new PlaneFolder();
+    await folder.open();
+    const identity = { kind: "address", protocol: "udp", address: "10.10.10.53", port: 53 } as const;
+    await folder.apply(
+      addService(service("twos", identity, { onePacket: true })),
+      ...[1, 2, 6].map((weight, i) => add(real(`10.1.0.${i + 1}`, weight, 53), identity)),
+    );
+    const director = folder.native.programOpenPinned(join(folder.bpffs, "director"));
+    const maps = openMaps(folder.native, folder.bpffs, true);
+    const datagram = frame({ protocol: "udp", destinationPort: 53 });
+    const shares = (): number[] => {
+      const count = 8000;
+      const found = [0, 0, 0];
+      for (let i = 0; i < count; i++) {
+        const { data } = folder.native.programTestRun(director, datagram, 1, 1);
+        const server = data[5] ?? 0;
+        found[server - 1] = (found[server - 1] ?? 0) + 1;
+      }
+      return found.map((number) => number / count);
+    };
+    const areNear = (found: readonly number[], wanted: readonly number[]) => {
+      const far = wanted.some((share, i) => Math.abs((found[i] ?? 0) - share) > 0.03);
+      assert.equal(far, false, `${found.join(" ")} in place of ${wanted.join(" ")}`);
+    };
+    // The newest, of weight 6, is the head: 7 of 10 chances, then 2, then 1.
+    areNear(shares(), [0.1, 0.2, 0.7]);
+    // A loaded head is taken only when both draws are it.
+    maps.loads.write(3, { ...maps.loads.read(3), active: 1000 });
+    areNear(shares(), [0.1 + 0.7 * 0.1, 0.2 + 0.7 * 0.2, 0.49]);
+    maps.close();
+    folder.native.programClose(director);
+  });
+});
