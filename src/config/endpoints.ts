@@ -215,12 +215,6 @@ function boundedNumber(digits: string): number {
 export const fallback: Reader<FallbackLine> = (value, report) => {
   const words = [...value.text.matchAll(/[^ \t\r\n\f\v]+/g)];
   const [server, methodWord] = words.length > 1 ? words.slice(-2) : words;
-  if (server === undefined) {
-    // ldirectord asks the resolver for the empty name, which is the loopback address.
-    const hint = "write 127.0.0.1 for the director itself, or leave the line out for none";
-    report.error(value.position(0), `expected the address of a fallback server, found nothing: ${hint}`);
-    return undefined;
-  }
   // For Perl the word 0 is as good as none.
   const isNone = methodWord === undefined || methodWord[0] === "0";
   const method = isNone ? "gate" : forwardingMethods.find((each) => each === methodWord[0]);
@@ -235,9 +229,10 @@ export const fallback: Reader<FallbackLine> = (value, report) => {
   }
   if (words.length > 2) report.warn(value.position(0), "only the last two words of this line are read");
   if (methodWord !== undefined && isNone) report.warn(value.position(methodWord.index), "this 0 is ignored");
-  const [text, offset] = [server[0], server.index];
+  const [text, offset] = [server?.[0] ?? "", server?.index ?? 0];
   const port = /:([A-Za-z0-9_-]+)$/.exec(text)?.[1];
   const host = port === undefined ? text : text.slice(0, -port.length - 1);
+  // ldirectord asks the resolver for the empty name, which is the loopback address.
   if (host === "") report.warn(value.position(offset), "without an address the fallback is this machine's loopback");
   return {
     host: { text: withoutBrackets(host), position: value.position(offset) },
