@@ -54,8 +54,11 @@ for (const { name, missing, start, spec } of kinds) {
     let recording: Recording;
     before(async () => {
       const server = await start();
-      recording = await record(server, spec);
-      await server.stop();
+      try {
+        recording = await record(server, spec);
+      } finally {
+        await server.stop();
+      }
     });
     test("is up as long as they are not", async () => {
       const player = await serve(play(recording));
