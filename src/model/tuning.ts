@@ -27,6 +27,12 @@ export const tunings = [
   { name: "expire_quiescent_template", max: 1, help: "persistence ends when the weight becomes 0" },
   { name: "sloppy_tcp", max: 1, help: "any TCP segment but a RST opens a connection" },
   { name: "sloppy_sctp", max: 1, help: "any SCTP packet opens a connection" },
+  { name: "lblc_expiration", max: 0x7fffffff, help: "seconds after which lblc forgets an unused virtual address" },
+  {
+    name: "lblcr_expiration",
+    max: 0x7fffffff,
+    help: "the same of lblcr, and after which it takes the most loaded server out of an unchanged set",
+  },
   { name: "icmp_per_second", max: 1_000_000, help: "ICMP errors sent by each CPU in a second; 0: none" },
   {
     name: "resets_per_second",
