@@ -33,7 +33,7 @@ static __always_inline bool is_quiescent(__u32 id)
 {
 	struct real_server_load *load = lookup(real_server_loads, id);
 
-	return load && !load->weight;
+	return load && !load_weight(load);
 }
 
 /*

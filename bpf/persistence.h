@@ -24,7 +24,7 @@ static __always_inline bool may_keep(__u32 id, __u32 service_index)
 
 	return real_server && load && real_server->service == service_index &&
 	       real_server->flags & REAL_SERVER_AVAILABLE &&
-	       (load->weight || !settings.expire_quiescent_template);
+	       (load_weight(load) || !settings.expire_quiescent_template);
 }
 
 __noinline int persistent_choose(const struct packet *packet, struct choice *choice)
