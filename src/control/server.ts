@@ -24,6 +24,9 @@ export function parseRequest(line: string): Request | string {
     case "health":
     case "reload":
       return { kind: value.kind };
+    case "drain":
+    case "undrain":
+      return parseDrain(value.kind, value);
     case "stop":
       return "keep" in value && typeof value.keep === "boolean"
         ? { kind: "stop", keep: value.keep }
@@ -31,6 +34,16 @@ export function parseRequest(line: string): Request | string {
     default:
       return `unknown request ${JSON.stringify(value.kind)}`;
   }
+}
+
+function parseDrain(kind: "drain" | "undrain", value: object): Request | string {
+  if (!("realServer" in value) || typeof value.realServer !== "string") return `a ${kind} request names a real server`;
+  const { realServer } = value;
+  if (kind === "undrain" || !("deadlineSeconds" in value)) return { kind, realServer };
+  const { deadlineSeconds } = value;
+  return typeof deadlineSeconds === "number" && deadlineSeconds >= 0
+    ? { kind, realServer, deadlineSeconds }
+    : "a deadline is a number of seconds";
 }
 
 /** The listening control socket. Only its owner (root) may connect. */

@@ -199,9 +199,9 @@ describe("expire_quiescent_template", { skip: cannotRun }, () => {
     program.set({ expire_quiescent_template: 1 });
     const servers = open(2002).map(({ realServer }) => realServer);
     assert.deepEqual(servers.sort(), [other, real, real].sort());
-    // The old connections end, and do not count on the template that is there now.
+    // The old connections end, and do not count on the template that is there now. It may lie before its connection.
     program.age(4000);
-    program.control.sweep();
+    for (let pass = 0; pass < 2; pass++) program.control.sweep();
     assert.deepEqual(program.slots(), []);
     assert.deepEqual([program.load(real).persistent, program.load(other).persistent], [0, 0]);
   });

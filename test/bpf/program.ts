@@ -300,6 +300,7 @@ export class Program {
     for (let id = 1; id < this.#nextRealServer; id++) {
       this.maps.loads.write(id, { ...this.load(id), active: 0, inactive: 0, persistent: 0 });
       this.maps.counters.clear(id);
+      this.maps.replyCounters.clear(id);
     }
   }
 

@@ -439,7 +439,7 @@ test("bytes that are not UTF-8 are read as ISO 8859-1, line by line", async () =
   );
 });
 
-test("10,000 real servers in 1,000 services are read in well under a second", async () => {
+test("10,000 real servers in 1,000 services are read in a moment", async (t) => {
   const section = (index: number): string =>
     `virtual=10.${index >> 8}.${index & 255}.1:80\n\tservice=http\n\trequest="/check"\n\treceive="ok"\n` +
     Array.from(
@@ -454,8 +454,9 @@ test("10,000 real servers in 1,000 services are read in well under a second", as
     config.services.reduce((sum, each) => sum + each.realServers.length, 0),
     10_000,
   );
-  // Of the processor, not of the clock: other tests run at the same time.
-  assert.ok(user + system < 1_000_000, `${user + system} us`);
+  t.diagnostic(`${Math.round((user + system) / 1000)} ms of a processor`);
+  // Ten times what it takes: what it must not be is quadratic.
+  assert.ok(user + system < 10_000_000, `${user + system} us`);
 });
 
 test("a last line that opens a section is taken, which ldirectord does not do", async () => {

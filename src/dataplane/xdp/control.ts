@@ -1,4 +1,5 @@
 /** Asking the program itself: what only it may change, because packets change it, too. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { getSystemErrorName } from "node:util";
 import type { Native, ProgramHandle } from "../../native.ts";
 import { controlOperation, controlRequest } from "./layout.generated.ts";
@@ -11,6 +12,10 @@ export type Tree = Pick<Service, "tree" | "tree_leaves" | "scheduler" | "flags">
 
 const noTree: Tree = { tree: 0, tree_leaves: 0, scheduler: 0, flags: 0 };
 
+/** The kernel takes a timer's memory without waiting (bpf_timer_init), and may be out of it under load. */
+const timerTries = 50;
+const timerPauseMs = 20;
+
 /** Each call runs the control program once and throws if it refuses. */
 export class Control {
   readonly #native: Native;
@@ -21,9 +26,12 @@ export class Control {
     this.#program = program;
   }
 
-  /** Arms the sweep's timer with this program's callback. */
-  startSweep(): void {
-    this.#run("CONTROL_START_SWEEP", 0, noSlot);
+  /** Arms the sweep's timer with this program's callback. The kernel's memory for it may be short for a moment. */
+  async startSweep(): Promise<void> {
+    for (let tries = 1; !this.#run("CONTROL_START_SWEEP", 0, noSlot, noTree, "ENOMEM"); tries++) {
+      if (tries === timerTries) throw new Error("the kernel has no memory for the timer of the sweep");
+      await sleep(timerPauseMs);
+    }
   }
 
   /** Inserts or replaces. */

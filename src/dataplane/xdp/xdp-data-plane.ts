@@ -78,7 +78,7 @@ export async function openXdpDataPlane(options: XdpOptions, deps: XdpDeps): Prom
     // First the links, then the timer: from here on only this program runs.
     for (const name of attachments.adopt(loaded.director)) log.warn(`interface ${name} is gone`);
     const control = new Control(native, loaded.control);
-    control.startSweep();
+    await control.startSweep();
     pinProgram(native, loaded.control, join(bpffs, "control"));
     pinProgram(native, loaded.director, join(bpffs, "director"));
     const slots = maps.connections.size;
