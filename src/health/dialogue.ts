@@ -220,13 +220,15 @@ export class Dialogue {
 
   #receive(chunk: Buffer): void {
     if (this.#end !== undefined) return;
-    this.#bytes += chunk.length;
-    if (this.#bytes > maxBytes) {
+    // What is read does not depend on how the network cuts it: all up to the limit, and nothing beyond.
+    const within = chunk.subarray(0, maxBytes - this.#bytes);
+    this.#bytes += within.length;
+    this.#text += within.toString("latin1");
+    if (within.length < chunk.length) {
       this.#finish({ kind: "flood" });
       this.#socket.destroy();
       return;
     }
-    this.#text += chunk.toString("latin1");
     this.#wake?.();
   }
 

@@ -134,6 +134,23 @@ describe("ftp checks of servers whose data connection misbehaves", () => {
     await Promise.all([control.close(), data.close()]);
   });
 
+  test("one that sends too much is read up to a megabyte to the byte, however the network cuts it", async () => {
+    const megabyte = Buffer.alloc(1 << 20, "a").fill("b", -1);
+    const data = await serve((socket) => {
+      socket.setNoDelay(true);
+      // The rest follows in a segment of its own, so no chunk ends where the megabyte does.
+      socket.write(megabyte.subarray(0, 1000), () => {
+        setImmediate(() => socket.write(Buffer.concat([megabyte.subarray(1000), Buffer.alloc(1 << 20, "c")])));
+      });
+    });
+    const control = await serveControl(data.port);
+    const result = await attemptOnce(
+      specOf({ ...spec, port: control.port, receive: "ab\\z", negotiateTimeoutMs: 10_000 }),
+    );
+    assert.deepEqual([result.up, result.detail], [true, "receive matches"]);
+    await Promise.all([control.close(), data.close()]);
+  });
+
   test("one that is reset in the middle is down", async () => {
     const data = await serve((socket) => {
       socket.write("text");
