@@ -638,6 +638,8 @@ http {
     root ${www};
     # /big?rate=BYTES takes its time: BYTES a second.
     location = /big { limit_rate $arg_rate; }
+    # What is put there is there.
+    location /upload/ { dav_methods PUT; create_full_put_path on; client_max_body_size 64m; }
   }
 }
 `,
