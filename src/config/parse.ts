@@ -356,20 +356,20 @@ function resolveFallback(
     builder.report.warn(value.host.position, message);
     return undefined;
   }
-  return { address, port: 0, method: value.method, givenPort: port === 0 ? undefined : port };
+  return { address, port: 0, method: value.method, givenPort: port };
 }
 
 function placeFallback({ address, method, givenPort }: ResolvedFallback, identity: ServiceIdentity): Fallback {
-  return { address, port: tablePort(givenPort ?? 0, method, identity), method };
+  const port = givenPort ?? (identity.kind === "mark" ? 0 : identity.port);
+  return { address, port: tablePort(port, method, identity), method };
 }
 
 /**
  * The port of an entry in the table. ipvsadm leaves it alone under a firewall mark; under an address only masquerading
- * changes ports, and then 0 means the virtual service's.
+ * changes ports, and then packets to port 0 go to the virtual service's (net/netfilter/ipvs/ip_vs_core.c, ip_vs_schedule).
  */
 function tablePort(port: number, method: ForwardingMethod, identity: ServiceIdentity): number {
-  if (identity.kind === "mark") return port;
-  return method === "masq" && port > 0 ? port : identity.port;
+  return identity.kind === "mark" || method === "masq" ? port : identity.port;
 }
 
 // --- real servers

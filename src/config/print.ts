@@ -2,8 +2,9 @@
  * A configuration as an `ldirectord.cf`, with every default written out. Read again it is the same configuration, here and,
  * but for values with a `#`, in ldirectord 4.12: nothing is written that only one of the two takes.
  */
-import type { CheckSpec, Config, ConfiguredRealServer, ConfiguredService } from "../model/config.ts";
+import type { CheckSpec, Config, ConfiguredRealServer, ConfiguredService, Fallback } from "../model/config.ts";
 import { printEndpoint } from "../model/service.ts";
+import type { ServiceIdentity } from "../model/service.ts";
 import { portsOfServices, servicesOfPorts } from "./check-ports.ts";
 import { createReport } from "./diagnostics.ts";
 import { real as realReader } from "./endpoints.ts";
@@ -50,6 +51,11 @@ function withHash({ services }: Config, valueOf: (service: ConfiguredService) =>
   return services.map(valueOf).find((value) => value.includes("#")) ?? "";
 }
 
+/** Under an address port 0 is written out: without a port a fallback has the virtual service's. */
+function fallbackEndpoint({ address, port }: Fallback, { kind }: ServiceIdentity): string {
+  return kind === "mark" ? endpointOf(address, port) : printEndpoint(address, port);
+}
+
 function printSection(service: ConfiguredService, config: Config, shared: Shared): Lines {
   const { identity, persistence, fallback, emailAlert } = service;
   const family6 = identity.kind === "mark" ? identity.family === "ipv6" : identity.address.includes(":");
@@ -68,7 +74,7 @@ function printSection(service: ConfiguredService, config: Config, shared: Shared
       : [`persistent=${persistence.timeout}`, `netmask=${printNetmask(persistence.prefix, family6)}`]),
     `ops=${yesNo(service.onePacket)}`,
     ...service.realServers.map((server) => `real${suffix}=${printRealServer(server, common)}`),
-    fallback && `fallback${suffix}=${endpointOf(fallback.address, fallback.port)} ${fallback.method}`,
+    fallback && `fallback${suffix}=${fallbackEndpoint(fallback, identity)} ${fallback.method}`,
     service.fallbackCommand === shared.fallbackCommand ? undefined : quoted("fallbackcommand", service.fallbackCommand),
     ...(check === undefined ? [] : printCheck(check, service, port, common)),
     config.fork ? `checkinterval=${service.checkIntervalMs / 1000}` : undefined,

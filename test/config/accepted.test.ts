@@ -278,7 +278,7 @@ test("gate and ipip have the virtual service's port in the table, masq its own, 
     [
       ["gate", 80, 8080, 8080],
       ["masq", 8080, 8080, 8080],
-      ["masq", 80, 0, 80],
+      ["masq", 0, 0, 80],
       ["ipip", 80, 0, 80],
     ],
   );

@@ -114,7 +114,7 @@ function keyOf(virtual: ReadVirtual): string {
 /** The port of an entry of the table: ipvsadm puts the service's in place of one that cannot be served. */
 function tablePort(port: unknown, forward: string, virtual: ReadVirtual): number {
   if (virtual.protocol === "fwm") return number(port);
-  return forward === "masq" && number(port) > 0 ? number(port) : number(virtual.port);
+  return forward === "masq" ? number(port) : number(virtual.port);
 }
 
 function seconds(value: unknown): number {

@@ -154,7 +154,7 @@ test("what is printed is read again", async () => {
           fallback: each.fallback === null ? undefined : { ...each.fallback, port: each.port },
           realServers: each.realServers.map((real) => ({
             address: real.address,
-            port: real.method === "masq" ? (real.port ?? each.port) : each.port,
+            port: real.method === "masq" ? (real.port ?? 0) : each.port,
             method: real.method,
             weight: real.weight,
             upper: real.upper,
