@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { listConnections } from "../../src/dataplane/xdp/connections.ts";
+import { readServices } from "../../src/dataplane/xdp/stored.ts";
 import { addressBytes, checksum, frame, routed } from "../support/packet.ts";
 import type { FrameSpec } from "../support/packet.ts";
 import { crc32c, icmp, sctp, transportChecksum } from "../support/transport.ts";
@@ -82,6 +84,19 @@ if (inRoutedNamespace(import.meta.filename, cannotRun)) {
           assert.equal(reply.data.toString("hex"), back.wanted.toString("hex"));
         });
       }
+
+      it(`keeps the port for a real server without one over ${family}, and shows where its connections go`, () => {
+        const program = openRoutedProgram();
+        const { client, virtual: address, real } = addresses;
+        program.service({ address, realServers: [{ address: real, port: 0, method: "masq", mac: realMac }] });
+        const { data } = program.run(frame({ source: client, destination: address }));
+        assert.deepEqual(data, routed(frame({ source: client, destination: real }), realMac, directorMac));
+        const back = { source: real, destination: client, sourcePort: 80, destinationPort: 40000, flags: "SA" };
+        const reply = program.run(frame(back));
+        assert.deepEqual(reply.data, routed(frame({ ...back, source: address }), gatewayMac, outMac));
+        const [connection] = listConnections(program.maps, readServices(program.maps), {});
+        assert.deepEqual([connection?.realServer, connection?.realPort], [real, 80]);
+      });
 
       it(`takes a VLAN's tag off and puts another one on, over ${family}`, () => {
         const program = openRoutedProgram();

@@ -169,7 +169,7 @@ export class Program {
       });
       if (realServer.method === "ipip") this.#tunnel(index, realServer);
       if (realServer.method === "masq") {
-        const endpoint = { protocol, address: realServer.address, port: port === 0 ? 0 : (realServer.port ?? port) };
+        const endpoint = { protocol, address: realServer.address, port: port === 0 ? 0 : realServer.port || port };
         this.#replies.put(index, endpoint);
       }
     });

@@ -63,7 +63,8 @@ export function* listConnections(
       virtualAddress: found.virtualAddress,
       virtualPort: detail.virtual_port,
       realServer: realServer.realServer.address,
-      realPort: realServer.realServer.port,
+      // Of a real server without a port, packets go to the port that they came for.
+      realPort: realServer.realServer.port || detail.virtual_port,
       state,
       template,
       expiresIn: Math.max(timeout - rested, 0),
