@@ -541,9 +541,8 @@ static __always_inline int claim_slot(__u64 hash, __u64 word, __u32 tick)
 	return claimed ? claimed : claim_elsewhere(line, word, tick);
 }
 
-static __always_inline void write_detail(__u32 index, const struct packet *packet,
-					 const __be32 *client, __be16 client_port,
-					 __be16 virtual_port)
+static __always_inline void write_detail(__u32 index, __u8 family, const __be32 *client,
+					 __be16 client_port, __be16 virtual_port)
 {
 	struct connection_line *line = lookup(connections, index / SLOTS_PER_LINE);
 	struct connection_extra *extra;
@@ -555,7 +554,7 @@ static __always_inline void write_detail(__u32 index, const struct packet *packe
 	detail->client = client[3];
 	detail->client_port = client_port;
 	detail->virtual_port = virtual_port;
-	if (packet->family == FAMILY_IPV6) {
+	if (family == FAMILY_IPV6) {
 		extra = lookup(connection_extras, index);
 		if (extra)
 			for (int i = 0; i < 3; i++)
@@ -596,7 +595,7 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 			__sync_fetch_and_add(is_active(state) ? &load->active : &load->inactive, 1);
 	}
 	count_connection(id);
-	write_detail(claimed - 1, packet, packet->source, packet->source_port,
+	write_detail(claimed - 1, packet->family, packet->source, packet->source_port,
 		     packet->destination_port);
 	return claimed;
 }
@@ -613,7 +612,7 @@ static __always_inline int template_open(const struct packet *packet, __u64 hash
 	claimed = claim_slot(hash, make_word(hash_tag(hash), id, STATE_TEMPLATE, tick), tick);
 	if (claimed <= 0)
 		return claimed;
-	write_detail(claimed - 1, packet, network, 0, port);
+	write_detail(claimed - 1, packet->family, network, 0, port);
 	extra = lookup(connection_extras, claimed - 1);
 	if (extra) {
 		extra->link = 0;

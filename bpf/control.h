@@ -7,6 +7,7 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
+#include "adoption.h"
 #include "expiry.h"
 #include "schedulers/lblcr.h"
 #include "service.h"
@@ -151,7 +152,7 @@ __noinline int build_tree(const struct control_request *request)
 	return 0;
 }
 
-static __always_inline int control_operation(struct control_request *request)
+static __always_inline int control_operation(struct xdp_md *ctx, struct control_request *request)
 {
 	struct control_request copy = *request;
 	struct service_slot slot = request->slot;
@@ -167,6 +168,8 @@ static __always_inline int control_operation(struct control_request *request)
 		return build_tree(&copy);
 	case CONTROL_FORGET:
 		return replica_forget(request->index) ? -EBUSY : 0;
+	case CONTROL_IMPORT:
+		return import_connections(ctx);
 	case CONTROL_SWEEP:
 		sweep.tick = bpf_ktime_get_ns() / NANOSECONDS;
 		sweep.line = 0;

@@ -179,7 +179,7 @@ int control(struct xdp_md *ctx)
 
 	if ((void *)(request + 1) > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
-	request->result = control_operation(request);
+	request->result = control_operation(ctx, request);
 	return XDP_PASS;
 }
 

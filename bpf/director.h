@@ -134,6 +134,7 @@ enum service_flag {
 	SERVICE_ONE_PACKET = 1 << 0,   /* every UDP datagram is scheduled */
 	SERVICE_THRESHOLDS = 1 << 1,   /* some real server has an upper threshold */
 	SERVICE_WIDE_WEIGHTS = 1 << 2, /* some weight is above WEIGHT_NARROW_MAX */
+	SERVICE_LEAVING = 1 << 3,      /* goes to another plane: new connections are the stack's */
 };
 
 enum real_server_flag {
@@ -476,6 +477,35 @@ enum control_operation {
 					 * the leaves and the loads */
 	CONTROL_SWEEP = 5,	/* one whole pass of the sweep now (tests) */
 	CONTROL_FORGET = 6,	/* index: a real server that no scheduler is to know any more */
+	CONTROL_IMPORT = 7, /* index: how many struct connection_import follow the request; flags:
+				     * enum import_flag */
+};
+
+enum import_flag {
+	IMPORT_REPLACE = 1 << 0, /* one that is there already becomes as this one */
+};
+
+enum import_result {
+	IMPORT_NONE = 0,
+	IMPORT_OPENED = 1,
+	IMPORT_PRESENT = 2, /* was there already */
+	IMPORT_NO_ROOM = 3,
+	IMPORT_REFUSED = 4, /* its real server is none, or the state none of its protocol */
+};
+
+/* As many fit into one packet of BPF_PROG_TEST_RUN with the request. */
+#define MAX_IMPORTS 96
+
+/* A connection or persistence template that another data plane had; behind a control_request. */
+struct connection_import {
+	__be32 client[4];   /* IPv4 in [3]; of a template: the client's network */
+	__be16 client_port; /* 0: template */
+	__be16 virtual_port;
+	__u32 real_server;
+	__u32 expires_in; /* seconds, if no packet comes */
+	__u8 state;	  /* enum connection_state, none of the idle ones */
+	__u8 result;	  /* enum import_result, written by the program */
+	__u16 reserved;
 };
 
 struct control_request {
@@ -504,5 +534,6 @@ _Static_assert(sizeof(struct connection_extra) == 24, "connection_extra");
 _Static_assert(sizeof(struct source_key) == 24, "source_key");
 _Static_assert(sizeof(struct packet_counters) == 256, "packet_counters");
 _Static_assert(sizeof(struct control_request) == 64, "control_request");
+_Static_assert(sizeof(struct connection_import) == 32, "connection_import");
 
 #endif

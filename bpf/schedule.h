@@ -82,6 +82,14 @@ static __always_inline int forward_untracked(const struct packet *packet,
 	return id;
 }
 
+/* The plane behind the stack opens it, and must meet its later packets as well. */
+static __always_inline int leave_to_stack(__u32 replaced_index, __u64 replaced_word)
+{
+	if (replaced_word)
+		close_slot(replaced_index, replaced_word);
+	return ACTION(pass(COUNTER(pass_not_service)));
+}
+
 /* A word that is not 0 is that of a slot whose connection ends with this one's opening. */
 static __always_inline int schedule(struct xdp_md *ctx, const struct packet *packet,
 				    __u32 replaced_index, __u64 replaced_word)
@@ -92,6 +100,8 @@ static __always_inline int schedule(struct xdp_md *ctx, const struct packet *pac
 
 	if (!service)
 		return ACTION(pass(COUNTER(pass_not_service)));
+	if (service->flags & SERVICE_LEAVING)
+		return leave_to_stack(replaced_index, replaced_word);
 	if (settings.fellows && is_directed(ctx, packet))
 		return ACTION(pass(COUNTER(pass_directed)));
 	if (packet->flags & HEADER_SHORT)

@@ -18,6 +18,32 @@ export interface ApplyResult {
   readonly error?: Error;
 }
 
+/** Services that come from another plane, with their connections. */
+export interface Handover {
+  /**
+   * Called once in a batch, if it has services that are new here, when these are whole: before packets meet them, where
+   * the plane can hide them so long. If it rejects, they are not added, as far as they could be hidden.
+   */
+  arrived(services: readonly ServiceIdentity[]): Promise<void>;
+}
+
+/** What became of the connections that a plane was given. */
+export interface ImportReport {
+  /** Connections and templates that are in its table now. */
+  readonly taken: number;
+  /** Of a real server that the service does not have here, or of no service that it has. */
+  readonly strange: number;
+  /** For which its table had no room. */
+  readonly homeless: number;
+}
+
+export interface ImportOptions {
+  /** Whether those that are there already become as these, or stay as they are. */
+  readonly replace: boolean;
+  /** Told now and then how many have been looked at. */
+  progress?(done: number): void;
+}
+
 /** The readers' half: works without a daemon and beside one. */
 export interface DataPlaneReader {
   readonly name: PlaneName;
@@ -39,7 +65,17 @@ export interface DataPlane extends DataPlaneReader {
   /** Called when the answers of `refusal` and `hindrance` may have changed; absent: they don't by themselves. */
   onChange?(listener: () => void): void;
   /** Applies in order, as one batch; each change is idempotent. Packets meet every service whole, before and after. */
-  apply(changes: readonly Change[]): Promise<readonly ApplyResult[]>;
+  apply(changes: readonly Change[], handover?: Handover): Promise<readonly ApplyResult[]>;
+  /**
+   * Takes connections and templates over that another plane had, templates before the connections that came by them, of
+   * services that are here; absent: it cannot. They count for their real servers, but not as new ones.
+   */
+  importConnections?(connections: Iterable<Connection>, options: ImportOptions): Promise<ImportReport>;
+  /**
+   * New connections of these services go to the stack from now on, and so to the plane behind it, while those that are
+   * here go on; false ends that. Absent: packets do not go on from here to another plane.
+   */
+  setLeaving?(services: readonly ServiceIdentity[], leaving: boolean): void;
   /** Of connections from now on; a 0 leaves that one as it is, as `ipvsadm --set` does. */
   setTimeouts(timeouts: Timeouts): void;
   /** Sets the counters to 0, of one service or of all. Throws if there is no such service. */

@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { getSystemErrorName } from "node:util";
 import type { Native, ProgramHandle } from "../../native.ts";
-import { controlOperation, controlRequest } from "./layout.generated.ts";
-import type { Service, ServiceSlot } from "./layout.generated.ts";
+import { connectionImport, controlOperation, controlRequest, importFlag, importResult } from "./layout.generated.ts";
+import type { ConnectionImport, Service, ServiceSlot } from "./layout.generated.ts";
 
 const noSlot: ServiceSlot = { address: [0, 0, 0, 0], port: 0, protocol: 0, kind: 0, service: 0 };
 
@@ -15,6 +15,9 @@ const noTree: Tree = { tree: 0, tree_leaves: 0, scheduler: 0, flags: 0 };
 /** The kernel takes a timer's memory without waiting (bpf_timer_init), and may be out of it under load. */
 const timerTries = 50;
 const timerPauseMs = 20;
+
+/** A connection that another data plane had; `state` is one of the generated enum, `real_server` an id. */
+export type Import = Omit<ConnectionImport, "result">;
 
 /** Each call runs the control program once and throws if it refuses. */
 export class Control {
@@ -52,6 +55,33 @@ export class Control {
   /** A real server's id is free for another one. False if packets were about to change what is known of it: later. */
   forget(realServer: number): boolean {
     return this.#run("CONTROL_FORGET", realServer, noSlot, noTree, "EBUSY");
+  }
+
+  /**
+   * Opens slots as packets would have, `MAX_IMPORTS` of director.h at most. `replace`: one that is there already becomes as
+   * given. Returns for each one of the generated `importResult`.
+   */
+  importConnections(imports: readonly Import[], replace: boolean): number[] {
+    const { size } = connectionImport;
+    const bytes = new Uint8Array(controlRequest.size + imports.length * size);
+    const view = new DataView(bytes.buffer);
+    controlRequest.write(view, 0, {
+      operation: controlOperation.CONTROL_IMPORT,
+      index: imports.length,
+      slot: noSlot,
+      ...noTree,
+      flags: replace ? importFlag.IMPORT_REPLACE : 0,
+      result: 0,
+    });
+    for (const [index, each] of imports.entries()) {
+      connectionImport.write(view, controlRequest.size + index * size, {
+        ...each,
+        result: importResult.IMPORT_NONE,
+      });
+    }
+    const { data } = this.#native.programTestRun(this.#program, bytes, 1, 0);
+    const resultAt = controlRequest.size + connectionImport.fields.result.offset;
+    return imports.map((_, index) => data[resultAt + index * size] ?? importResult.IMPORT_NONE);
   }
 
   /** One whole pass over the connection table. */

@@ -38,6 +38,7 @@ export const SLOT_REAL_SERVER_MASK = 0xffffn;
 export const TAG_DISPLACED = 1n;
 export const REUSE_FIN_WAIT = 2;
 export const EXPIRE_QUIESCENT = 2;
+export const MAX_IMPORTS = 96;
 
 /** `enum connection_state`. */
 export const connectionState = {
@@ -154,6 +155,7 @@ export const serviceFlag = {
   SERVICE_ONE_PACKET: 1,
   SERVICE_THRESHOLDS: 2,
   SERVICE_WIDE_WEIGHTS: 4,
+  SERVICE_LEAVING: 8,
 } as const;
 export type ServiceFlag = (typeof serviceFlag)[keyof typeof serviceFlag];
 
@@ -1563,8 +1565,87 @@ export const controlOperation = {
   CONTROL_BUILD_TREE: 4,
   CONTROL_SWEEP: 5,
   CONTROL_FORGET: 6,
+  CONTROL_IMPORT: 7,
 } as const;
 export type ControlOperation = (typeof controlOperation)[keyof typeof controlOperation];
+
+/** `enum import_flag`. */
+export const importFlag = {
+  IMPORT_REPLACE: 1,
+} as const;
+export type ImportFlag = (typeof importFlag)[keyof typeof importFlag];
+
+/** `enum import_result`. */
+export const importResult = {
+  IMPORT_NONE: 0,
+  IMPORT_OPENED: 1,
+  IMPORT_PRESENT: 2,
+  IMPORT_NO_ROOM: 3,
+  IMPORT_REFUSED: 4,
+} as const;
+export type ImportResult = (typeof importResult)[keyof typeof importResult];
+
+/** `struct connection_import`, 32 bytes. */
+export interface ConnectionImport {
+  readonly client: readonly number[];
+  readonly client_port: number;
+  readonly virtual_port: number;
+  readonly real_server: number;
+  readonly expires_in: number;
+  readonly state: number;
+  readonly result: number;
+}
+
+export const connectionImport = {
+  size: 32,
+  fields: {
+    client: { offset: 0, size: 16 },
+    client_port: { offset: 16, size: 2 },
+    virtual_port: { offset: 18, size: 2 },
+    real_server: { offset: 20, size: 4 },
+    expires_in: { offset: 24, size: 4 },
+    state: { offset: 28, size: 1 },
+    result: { offset: 29, size: 1 },
+    reserved: { offset: 30, size: 2 },
+  },
+  read(view: DataView, at: number): ConnectionImport {
+    return {
+      client: [
+        view.getUint32(at, false),
+        view.getUint32(at + 4, false),
+        view.getUint32(at + 8, false),
+        view.getUint32(at + 12, false),
+      ],
+      client_port: view.getUint16(at + 16, false),
+      virtual_port: view.getUint16(at + 18, false),
+      real_server: view.getUint32(at + 20, true),
+      expires_in: view.getUint32(at + 24, true),
+      state: view.getUint8(at + 28),
+      result: view.getUint8(at + 29),
+    };
+  },
+  write(view: DataView, at: number, value: ConnectionImport): void {
+    checkLength(value.client, 4);
+    value.client.forEach((item, i) => {
+      view.setUint32(at + i * 4, item, false);
+    });
+    view.setUint16(at + 16, value.client_port, false);
+    view.setUint16(at + 18, value.virtual_port, false);
+    view.setUint32(at + 20, value.real_server, true);
+    view.setUint32(at + 24, value.expires_in, true);
+    view.setUint8(at + 28, value.state);
+    view.setUint8(at + 29, value.result);
+    clear(view, at + 30, 2);
+  },
+  decode(bytes: Uint8Array, at = 0): ConnectionImport {
+    return connectionImport.read(viewOf(bytes), at);
+  },
+  encode(value: ConnectionImport): Uint8Array {
+    const bytes = new Uint8Array(32);
+    connectionImport.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<ConnectionImport>;
 
 /** `struct control_request`, 64 bytes. */
 export interface ControlRequest {
@@ -1650,6 +1731,7 @@ export const layout = {
   packet_counters: packetCounters,
   settings,
   sweep,
+  connection_import: connectionImport,
   control_request: controlRequest,
 } as const;
 

@@ -7,7 +7,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import type { Change } from "../../model/change.ts";
 import { familyOf, printIdentity, realServerKey } from "../../model/service.ts";
 import type { Family, RealServer, Scheduler, ServiceIdentity, Tunnel, VirtualService } from "../../model/service.ts";
-import type { ApplyResult } from "../data-plane.ts";
+import type { ApplyResult, Handover } from "../data-plane.ts";
 import {
   addressText,
   addressWords,
@@ -248,7 +248,9 @@ export class ServiceTable {
       } else {
         this.#touch(service);
       }
-      if (!this.#isWhole(service)) this.#touch(service);
+      // A daemon that died meanwhile has left it half way to another plane.
+      const leaving = (service.record.flags & layout.serviceFlag.SERVICE_LEAVING) !== 0;
+      if (leaving || !this.#isWhole(service)) this.#touch(service);
     }
     await this.#writeAll();
     this.#updateFlags();
@@ -285,7 +287,7 @@ export class ServiceTable {
   }
 
   /** Applies in order; the maps are written once for each service that changed. */
-  async apply(changes: readonly Change[]): Promise<readonly ApplyResult[]> {
+  async apply(changes: readonly Change[], handover?: Handover): Promise<readonly ApplyResult[]> {
     const results: { change: Change; error?: Error }[] = [];
     const touched = new Map<string, { error?: Error }[]>();
     for (const change of changes) {
@@ -301,11 +303,32 @@ export class ServiceTable {
         result.error = asError(error);
       }
     }
-    const failures = await this.#writeAll();
+    const failures = await this.#writeAll(handover);
     for (const [key, error] of failures) for (const result of touched.get(key) ?? []) result.error ??= error;
     this.#writeFellows();
     this.#updateFlags();
     return results;
+  }
+
+  /** Whether new connections go to the stack; the next change of the service ends that, too. */
+  setLeaving(services: readonly ServiceIdentity[], leaving: boolean): void {
+    const { SERVICE_LEAVING } = layout.serviceFlag;
+    for (const identity of services) {
+      const service = this.#services.get(printIdentity(identity));
+      if (service === undefined || service.removed) continue;
+      const { flags } = service.record;
+      this.#writeRecord(service, {
+        ...service.record,
+        flags: leaving ? flags | SERVICE_LEAVING : flags & ~SERVICE_LEAVING,
+      });
+    }
+  }
+
+  /** By endpoint the ids of a service's real servers; undefined: the service is not here. */
+  realServerIds(identity: ServiceIdentity): ReadonlyMap<string, number> | undefined {
+    const service = this.#services.get(printIdentity(identity));
+    if (service === undefined || service.removed) return undefined;
+    return new Map([...service.members].map(([key, { id }]) => [key, id]));
   }
 
   /** Sets the counters of one service or of all to 0. Throws if there is no such service. */
@@ -489,8 +512,9 @@ export class ServiceTable {
   // --- writing it
 
   /** By service key: why it could not be written. It stays to be written with the next batch. */
-  async #writeAll(): Promise<Map<string, Error>> {
+  async #writeAll(handover?: Handover): Promise<Map<string, Error>> {
     const failures = new Map<string, Error>();
+    const arriving: Service[] = [];
     let written = 0;
     for (const service of [...this.#services.values()]) {
       if (!service.dirty) continue;
@@ -499,12 +523,44 @@ export class ServiceTable {
         else await this.#write(service);
         service.dirty = false;
         service.origin = undefined;
+        if (!service.slotted && !service.removed) {
+          if (handover === undefined) this.#reveal(service);
+          else arriving.push(service);
+        }
       } catch (error) {
+        service.dirty = true;
         failures.set(service.key, asError(error));
       }
       if (++written % servicesPerTurn === 0) await nextTurn();
     }
+    if (handover !== undefined && arriving.length > 0) await this.#welcome(arriving, handover, failures);
     return failures;
+  }
+
+  /** Services of another plane: their connections are here before packets meet them. */
+  async #welcome(arriving: readonly Service[], handover: Handover, failures: Map<string, Error>): Promise<void> {
+    let failure: unknown;
+    try {
+      await handover.arrived(arriving.map(({ identity }) => identity));
+    } catch (error) {
+      failure = error;
+    }
+    for (const service of arriving) {
+      try {
+        if (failure !== undefined) throw asError(failure);
+        this.#reveal(service);
+      } catch (error) {
+        this.#touch(service);
+        failures.set(service.key, asError(error));
+      }
+    }
+  }
+
+  /** From here on packets find the service. */
+  #reveal(service: Service): void {
+    this.#raiseFlags(service);
+    this.#deps.control.putService(slotOf(service));
+    service.slotted = true;
   }
 
   async #write(service: Service): Promise<void> {
@@ -538,11 +594,6 @@ export class ServiceTable {
     for (const real of silenced) this.#writeWeight(real);
     for (const real of departed) this.#writeDeparture(real);
     if (grown && silenced.length + departed.length > 0) control.buildTree(service.id, service.record);
-    if (!service.slotted) {
-      this.#raiseFlags(service);
-      control.putService(slotOf(service));
-      service.slotted = true;
-    }
     this.#releaseUnused(old, this.#regionsOf(service.record));
   }
 

@@ -11,11 +11,12 @@ import type { ServiceIdentity } from "../../model/service.ts";
 import type { DirectorState, Timeouts } from "../../model/state.ts";
 import type { Tunings } from "../../model/tuning.ts";
 import type { Connection, ConnectionFilter, InterfaceStatus, PlaneStatistics } from "../../model/statistics.ts";
-import type { ApplyResult, DataPlane } from "../data-plane.ts";
+import type { ApplyResult, DataPlane, Handover, ImportOptions, ImportReport } from "../data-plane.ts";
 import { Attachments } from "./attach.ts";
 import type { AttachMode } from "./attach.ts";
 import { refusalOf } from "./capabilities.ts";
 import { Control } from "./control.ts";
+import { importConnections } from "./imports.ts";
 import { Interfaces } from "./interfaces.ts";
 import type { PlaneLog } from "./interfaces.ts";
 import { loadDirector, pinProgram, removePins } from "./load.ts";
@@ -181,16 +182,29 @@ export class XdpDataPlane implements DataPlane {
     this.#listener = listener;
   }
 
-  async apply(changes: readonly Change[]): Promise<readonly ApplyResult[]> {
+  async apply(changes: readonly Change[], handover?: Handover): Promise<readonly ApplyResult[]> {
     if (changes.length === 0) return [];
     this.#watch(changes.flatMap((change) => ("realServer" in change ? change.realServer.address : [])));
-    const results = await this.#table.apply(changes);
+    const results = await this.#table.apply(changes, handover);
     // A changed weight leads nowhere else.
     if (changes.some(({ kind }) => !kind.startsWith("edit-"))) {
       this.#watch([]);
       this.#sync();
     }
     return results;
+  }
+
+  importConnections(connections: Iterable<Connection>, options: ImportOptions): Promise<ImportReport> {
+    return importConnections(
+      this.#parts.control,
+      (identity) => this.#table.realServerIds(identity),
+      connections,
+      options,
+    );
+  }
+
+  setLeaving(services: readonly ServiceIdentity[], leaving: boolean): void {
+    this.#table.setLeaving(services, leaving);
   }
 
   async run(signal: AbortSignal): Promise<void> {
