@@ -5,7 +5,9 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Argument, Command, Option } from "commander";
+import { Command } from "commander";
+import type { Argument, Option } from "commander";
+import { addDaemonOptions } from "../src/cli/daemon-options.ts";
 import { createProgram } from "../src/cli/program.ts";
 import { readVersion } from "../src/version.ts";
 
@@ -30,6 +32,9 @@ const date = "2026-11-22";
 const socket = ["/run/xlb/xlb.sock", "The daemon's control socket, in the directory of **--state-dir**."] as const;
 const pins = ["/sys/fs/bpf/xlb", "The pinned program, links and maps, the directory of **--bpffs**."] as const;
 const configuration = ["/etc/ha.d/ldirectord.cf", "Where ldirectord's configuration usually is."] as const;
+/** All variables that options of a daemon come from. */
+const daemonVariables = addDaemonOptions(new Command()).options.flatMap(({ envVar }) => envVar ?? []);
+
 const defaults = ["/etc/default/xlb", "Lines **XLB_...=value** for what is not set in the environment."] as const;
 
 const overview: Prose = {
@@ -47,8 +52,8 @@ const overview: Prose = {
   environment: [
     ["XLB_STATE_DIR, XLB_BPFFS", "What **--state-dir** and **--bpffs** say otherwise."],
     [
-      "XLB_METRICS, XLB_PLANE, XLB_INTERFACES, XLB_TABLE_SIZE",
-      "The same for the options of **xlb run**. Names of several interfaces stand between blanks.",
+      daemonVariables.join(", "),
+      "The same for the options of **xlb run**. Names of several interfaces, and several settings, stand between blanks.",
     ],
     ["XLB_DEBUG", "When set, an unforeseen error is printed with its stack."],
   ],
@@ -267,7 +272,7 @@ const commandProse: Readonly<Record<string, Prose>> = {
     ],
     environment: [
       [
-        "XLB_STATE_DIR, XLB_BPFFS, XLB_METRICS, XLB_PLANE, XLB_INTERFACES, XLB_TABLE_SIZE",
+        ["XLB_STATE_DIR", "XLB_BPFFS", ...daemonVariables].join(", "),
         "The options of **xlb run**; two daemons need at least the first three to differ.",
       ],
     ],
