@@ -1,5 +1,8 @@
 import type { Drain } from "../model/drain.ts";
 import type { RealServerHealth } from "../model/health.ts";
+import type { HandChange, Override, Owner } from "../model/override.ts";
+import type { ServiceIdentity } from "../model/service.ts";
+import type { Timeouts } from "../model/state.ts";
 import type { InterfaceStatus, Placement, PlaneStatus } from "../model/statistics.ts";
 
 /** One request, one reply, each a line of JSON, over the stream socket `STATE_DIR/xlb.sock`. */
@@ -11,6 +14,14 @@ export type Request =
   /** `realServer`: an address or an endpoint. */
   | { readonly kind: "drain"; readonly realServer: string; readonly deadlineSeconds?: number }
   | { readonly kind: "undrain"; readonly realServer: string }
+  /** Replies once packets meet it; an error has the errno's name that the kernel's IPVS would answer with. */
+  | { readonly kind: "by-hand"; readonly change: HandChange; readonly owner: Owner }
+  | { readonly kind: "overrides" }
+  /** `targets`: as `overrideTarget` prints them; a service's goes with those of its real servers. Absent: all. */
+  | { readonly kind: "clear-overrides"; readonly targets?: readonly string[] }
+  /** Counters become 0; `identity` absent: of every service. */
+  | { readonly kind: "zero"; readonly identity?: ServiceIdentity }
+  | { readonly kind: "set-timeouts"; readonly timeouts: Timeouts }
   /** `keep`: the data path goes on forwarding; otherwise `cleanstop` decides, then it is detached and unpinned. */
   | { readonly kind: "stop"; readonly keep: boolean };
 
@@ -34,6 +45,8 @@ export interface DaemonStatus {
   readonly failedChanges: readonly string[];
   /** What the operator has taken out of service; absent: nothing. */
   readonly drains?: readonly Drain[];
+  /** What was set by hand; absent: nothing. */
+  readonly overrides?: readonly Override[];
   /** Of every plane, also those that could not be attached to. */
   readonly interfaces: readonly InterfaceStatus[];
   /** The planes in the order of their speed, and the services that are not on the first; absent: there is only one. */
@@ -47,6 +60,7 @@ export interface DaemonStatus {
 export type Reply =
   | { readonly kind: "status"; readonly status: DaemonStatus }
   | { readonly kind: "health"; readonly health: readonly RealServerHealth[] }
+  | { readonly kind: "overrides"; readonly overrides: readonly Override[] }
   | { readonly kind: "done"; readonly message: string }
-  /** `configuration`: the file is to blame, and the message holds one diagnostic a line. */
-  | { readonly kind: "error"; readonly message: string; readonly reason?: "configuration" };
+  /** `configuration`: the file is to blame, and the message holds one diagnostic a line. `code`: an errno's name. */
+  | { readonly kind: "error"; readonly message: string; readonly reason?: "configuration"; readonly code?: string };

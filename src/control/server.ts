@@ -2,9 +2,10 @@
 import { chmodSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
+import { parseHandChange, parseIdentity, parseOwner, parseTimeouts } from "./hand-request.ts";
 import type { Reply, Request } from "./protocol.ts";
 
-/** Longer requests are refused; the longest valid one has a few dozen bytes. */
+/** Longer requests are refused; the longest valid ones, changes by hand, have a few hundred bytes. */
 const maxRequestBytes = 4096;
 
 /** Answers a request. A rejection is told to the asker as an error reply. */
@@ -23,10 +24,16 @@ export function parseRequest(line: string): Request | string {
     case "status":
     case "health":
     case "reload":
+    case "overrides":
       return { kind: value.kind };
     case "drain":
     case "undrain":
       return parseDrain(value.kind, value);
+    case "by-hand":
+    case "clear-overrides":
+    case "zero":
+    case "set-timeouts":
+      return parseByHand(value.kind, { ...value }) ?? `a ${value.kind} request of another shape`;
     case "stop":
       return "keep" in value && typeof value.keep === "boolean"
         ? { kind: "stop", keep: value.keep }
@@ -44,6 +51,35 @@ function parseDrain(kind: "drain" | "undrain", value: object): Request | string 
   return typeof deadlineSeconds === "number" && deadlineSeconds >= 0
     ? { kind, realServer, deadlineSeconds }
     : "a deadline is a number of seconds";
+}
+
+function parseByHand(
+  kind: "by-hand" | "clear-overrides" | "zero" | "set-timeouts",
+  value: Readonly<Record<string, unknown>>,
+): Request | undefined {
+  switch (kind) {
+    case "by-hand": {
+      const change = parseHandChange(value["change"]);
+      const owner = parseOwner(value["owner"]);
+      return change && owner && { kind, change, owner };
+    }
+    case "clear-overrides": {
+      const { targets } = value;
+      if (targets === undefined) return { kind };
+      return Array.isArray(targets) && targets.every((each) => typeof each === "string")
+        ? { kind, targets }
+        : undefined;
+    }
+    case "zero": {
+      if (value["identity"] === undefined) return { kind };
+      const identity = parseIdentity(value["identity"]);
+      return identity && { kind, identity };
+    }
+    case "set-timeouts": {
+      const timeouts = parseTimeouts(value["timeouts"]);
+      return timeouts && { kind, timeouts };
+    }
+  }
 }
 
 /** The listening control socket. Only its owner (root) may connect. */

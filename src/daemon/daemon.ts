@@ -3,15 +3,23 @@ import { printDiagnostic } from "../config/diagnostics.ts";
 import type { DaemonStatus, Reply, Request } from "../control/protocol.ts";
 import type { DataPlane } from "../dataplane/data-plane.ts";
 import type { HealthMonitors } from "../health/health-monitors.ts";
-import type { Config, ConfiguredRealServer, Diagnostic } from "../model/config.ts";
+import { printChange } from "../model/change.ts";
+import type { Change } from "../model/change.ts";
+import type { Config, Diagnostic } from "../model/config.ts";
 import type { Health, RealServerHealth } from "../model/health.ts";
+import { describeSetting, overrideTarget } from "../model/override.ts";
+import type { HandChange, Override, Owner } from "../model/override.ts";
 import { printIdentity, realServerKey } from "../model/service.ts";
 import type { ServiceIdentity } from "../model/service.ts";
 import type { DirectorState } from "../model/state.ts";
 import type { Phase } from "../notify/alert.ts";
 import type { Snapshot } from "../report/snapshot.ts";
+import { byHand, changesByHand, settleOverrides } from "../reconcile/by-hand.ts";
+import { desire } from "../reconcile/desire.ts";
+import type { HealthLookup } from "../reconcile/desire.ts";
+import { targetOf } from "../reconcile/plan-scope.ts";
 import { Reconciler } from "../reconcile/reconciler.ts";
-import type { OwnServices, RoundInputs, RoundReport } from "../reconcile/reconciler.ts";
+import type { OwnServices, RoundInputs, RoundOutcome, RoundReport } from "../reconcile/reconciler.ts";
 import type { Drains } from "./drains.ts";
 import { LogFileError } from "./log.ts";
 import type { DaemonLog } from "./log.ts";
@@ -76,7 +84,15 @@ export interface DaemonParts {
   readonly driftIntervalMs: number;
   readonly own: OwnServices;
   readonly drains: Pick<Drains, "list" | "put" | "remove" | "stageOf" | "run">;
+  readonly overrides: OverrideStore;
   readonly messenger: Messenger;
+}
+
+/** What was set by hand, kept where it outlives the daemon. */
+export interface OverrideStore {
+  list(): readonly Override[];
+  /** Throws if it cannot be kept; then nothing has changed. */
+  replace(overrides: readonly Override[]): void;
 }
 
 /** What the daemon is doing, an object of its own each time, so that two reloads are not taken for one. */
@@ -105,6 +121,8 @@ export class Daemon {
   /** The reload that is under way, and the one that begins after it for all who asked meanwhile. */
   #reloading: Promise<string> | undefined;
   #nextReload: Promise<string> | undefined;
+  /** The change by hand that is under way: each starts from what the one before has brought about. */
+  #byHand: Promise<unknown> = Promise.resolve();
 
   /** `config` is in force from the start; what the tables hold with a weight counts as up until it has been checked. */
   constructor(parts: DaemonParts, config: Config) {
@@ -218,22 +236,112 @@ export class Daemon {
         return await this.#drain(request.realServer, request.deadlineSeconds);
       case "undrain":
         return await this.#undrain(request.realServer);
+      case "by-hand":
+        return await this.#inTurn(() => this.#changeByHand(request.change, request.owner));
+      case "overrides":
+        return { kind: "overrides", overrides: this.#parts.overrides.list() };
+      case "clear-overrides":
+        return await this.#inTurn(() => this.#clearOverrides(request.targets));
+      case "zero":
+        return await this.#asWriter(() => this.#parts.plane.zero(request.identity));
+      case "set-timeouts":
+        return await this.#asWriter(() => this.#parts.plane.setTimeouts(request.timeouts));
       case "stop":
         return { kind: "done", message: await this.stop(request.keep) };
     }
   }
 
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#byHand.then(work);
+    this.#byHand = turn.catch(() => {}); // Told to the one who asked.
+    return turn;
+  }
+
+  async #asWriter(also: () => void): Promise<Reply> {
+    await this.#reconciler.round({ also });
+    return { kind: "done", message: "" };
+  }
+
+  /** Resolves when packets meet it. What no plane takes is not kept. */
+  async #changeByHand(change: HandChange, owner: Owner): Promise<Reply> {
+    const { plane, overrides, log } = this.#parts;
+    const before = overrides.list();
+    const actual = plane.read();
+    const config = this.#config;
+    const ofDirector = new Set(config.services.map(({ identity }) => printIdentity(identity)));
+    const healthOf = this.#healthLookup();
+    const { drains } = this.#parts;
+    const drainOf = ({ address, port }: { readonly address: string; readonly port: number }) =>
+      drains.stageOf(address, port);
+    const isUp = (identity: ServiceIdentity, key: string): boolean =>
+      config.services.some(
+        (service) =>
+          printIdentity(service.identity) === printIdentity(identity) &&
+          service.realServers.some((each) => realServerKey(each) === key && healthOf(identity, each).state === "up"),
+      );
+    const wanted = desire(config, healthOf, () => undefined, drainOf).state;
+    const file = { config, wanted, isUp };
+    const outcome = byHand(change, { overrides: before, actual, ofDirector, file, owner, now: new Date() });
+    if ("refused" in outcome) return { kind: "error", ...outcome.refused };
+    const noted = new Set([...ofDirector, ...[...before, ...outcome.overrides].map(overrideTarget)]);
+    const changes = changesByHand(change, actual);
+    const touched = new Set([...changes.map(targetOf), ...differing(before, outcome.overrides)]);
+    overrides.replace(outcome.overrides);
+    const round = await this.#reconciler.round({
+      touched,
+      changes: changes.filter((each) => !noted.has(serviceOf(each))),
+    });
+    const trouble = troubleOf(round, changes);
+    if (trouble !== undefined) {
+      overrides.replace(before);
+      await this.#reconciler.round({ touched });
+      return { kind: "error", ...trouble };
+    }
+    const message = `By hand: ${describeHandChange(change)}, by ${printOwner(owner)}`;
+    if (change.kind === "remove-all-services") log.logger.warn(`${message}; \`xlb overrides clear\` takes it back`);
+    else log.logger.info(message);
+    return { kind: "done", message };
+  }
+
+  async #clearOverrides(targets: readonly string[] | undefined): Promise<Reply> {
+    const { overrides, log } = this.#parts;
+    const before = overrides.list();
+    const chosen = targets === undefined ? undefined : new Set(targets);
+    const isChosen = (override: Override): boolean =>
+      chosen === undefined || chosen.has(overrideTarget(override)) || chosen.has(printIdentity(override.identity));
+    const cleared = before.filter(isChosen);
+    if (cleared.length === 0) {
+      return {
+        kind: "error",
+        message: targets === undefined ? "nothing is set by hand" : "none of that is set by hand",
+      };
+    }
+    overrides.replace(before.filter((override) => !isChosen(override)));
+    await this.#reconciler.round({ touched: cleared.map(overrideTarget) });
+    const lines = cleared.map((each) => `No longer by hand: ${overrideTarget(each)}: ${describeSetting(each.setting)}`);
+    for (const line of lines) log.logger.info(line);
+    return { kind: "done", message: lines.join("\n") };
+  }
+
   async #drain(realServer: string, deadlineSeconds: number | undefined): Promise<Reply> {
-    const serving = this.#config.services.filter(({ realServers }) =>
-      realServers.some((each) => each.address === realServer || realServerKey(each) === realServer),
-    );
-    if (serving.length === 0) return { kind: "error", message: `no service has the real server ${realServer}` };
+    const names = (each: { readonly address: string; readonly port: number }): boolean =>
+      each.address === realServer || realServerKey(each) === realServer;
+    const serving = new Set([
+      ...this.#config.services
+        .filter(({ realServers }) => realServers.some(names))
+        .map(({ identity }) => printIdentity(identity)),
+      ...this.#parts.overrides
+        .list()
+        .filter((override) => override.realServer !== undefined && names(override.realServer))
+        .map(({ identity }) => printIdentity(identity)),
+    ]);
+    if (serving.size === 0) return { kind: "error", message: `no service has the real server ${realServer}` };
     const since = new Date();
     const deadline = deadlineSeconds === undefined ? undefined : new Date(since.getTime() + deadlineSeconds * 1000);
     this.#parts.drains.put({ realServer, since, ...(deadline !== undefined && { deadline }) });
     await this.#reconciler.round();
     const end = deadlineSeconds === undefined ? "" : `; its connections end in ${deadlineSeconds} s`;
-    const message = `Draining real server ${realServer} of ${count(serving.length, "service")}${end}`;
+    const message = `Draining real server ${realServer} of ${count(serving.size, "service")}${end}`;
     this.#parts.log.logger.info(message);
     return { kind: "done", message };
   }
@@ -261,6 +369,7 @@ export class Daemon {
     const { rounds, notActive, failedChanges } = this.#reconciler.outcome;
     const { plane } = this.#parts;
     const drains = this.#parts.drains.list();
+    const overrides = this.#parts.overrides.list();
     const planes = plane.planeStatuses?.();
     const placements = plane.placements?.();
     return {
@@ -273,6 +382,7 @@ export class Daemon {
       failedChanges,
       interfaces: plane.interfaces(),
       ...(drains.length === 0 ? {} : { drains }),
+      ...(overrides.length === 0 ? {} : { overrides }),
       ...(planes === undefined ? {} : { planes }),
       ...(placements === undefined ? {} : { placements }),
       rounds,
@@ -304,7 +414,7 @@ export class Daemon {
       this.#configLoadedAt = new Date();
       this.#stage = { phase: "reloading" };
       monitors.update(config.services, seedUp(config, plane.read()), config.maintenanceDir);
-      const { changes, failedChanges, notActive } = await this.#reconciler.round("thorough");
+      const { changes, failedChanges, notActive } = await this.#reconciler.round({ thorough: true });
       const message = [
         `${config.file}: virtual services: ${config.services.length}, changes: ${changes}`,
         ...notActive.map(({ service, reason }) => `not active: ${service}: ${reason}`),
@@ -328,18 +438,50 @@ export class Daemon {
   }
 
   #inputs(): RoundInputs {
+    this.#settledStage = this.#parts.monitors.snapshot().every(hasHadItsSay) ? this.#stage : undefined;
+    const { drains } = this.#parts;
+    return {
+      config: this.#config,
+      healthOf: this.#healthLookup(),
+      drainOf: ({ address, port }) => drains.stageOf(address, port),
+      overrides: this.#settledOverrides(),
+    };
+  }
+
+  #healthLookup(): HealthLookup {
     const health = new Map<string, Health>();
-    const entries = this.#parts.monitors.snapshot();
-    this.#settledStage = entries.every(hasHadItsSay) ? this.#stage : undefined;
-    for (const entry of entries) {
+    for (const entry of this.#parts.monitors.snapshot()) {
       const key = `${printIdentity(entry.identity)} ${realServerKey(entry)}`;
       // One entry of the table may have several checks, of lines with different ports; one of them is enough.
       if (health.get(key)?.state !== "up") health.set(key, entry.health);
     }
-    const healthOf = (identity: ServiceIdentity, realServer: ConfiguredRealServer): Health =>
+    return (identity, realServer) =>
       health.get(`${printIdentity(identity)} ${realServerKey(realServer)}`) ?? { state: "unknown" };
-    const { drains } = this.#parts;
-    return { config: this.#config, healthOf, drainOf: ({ address, port }) => drains.stageOf(address, port) };
+  }
+
+  /** Without those that have had their time. */
+  #settledOverrides(): readonly Override[] {
+    const { overrides, monitors, log } = this.#parts;
+    const before = overrides.list();
+    if (before.length === 0) return before;
+    const proven = new Set(
+      monitors
+        .snapshot()
+        .filter(({ health, check, last }) => health.state === "up" && (check === "on" || last?.result.up === true))
+        .map((entry) => `${printIdentity(entry.identity)} ${realServerKey(entry)}`),
+    );
+    const isProven = (identity: ServiceIdentity, key: string): boolean =>
+      proven.has(`${printIdentity(identity)} ${key}`);
+    const settled = settleOverrides(before, this.#config, isProven);
+    if (settled.overrides === before) return before;
+    try {
+      overrides.replace(settled.overrides);
+    } catch (cause) {
+      log.logger.error((cause as Error).message);
+      return settled.overrides;
+    }
+    for (const note of settled.notes) log.logger.info(`By hand no more: ${note}`);
+    return settled.overrides;
   }
 
   /** As in ldirectord the first round of checks belongs to the start, or to the reload, that it follows. */
@@ -373,6 +515,49 @@ export class Daemon {
     plane.destroy();
     return "Stopped; the data path is detached";
   }
+}
+
+/** Targets whose override has come, gone or changed. */
+function differing(before: readonly Override[], after: readonly Override[]): string[] {
+  const old = new Set(before);
+  const kept = new Set(after);
+  return [...before.filter((each) => !kept.has(each)), ...after.filter((each) => !old.has(each))].map(overrideTarget);
+}
+
+function serviceOf(change: Change): string {
+  return printIdentity("service" in change ? change.service.identity : change.identity);
+}
+
+/** What kept a change by hand from being made. */
+function troubleOf(
+  { failures, notActive }: RoundOutcome,
+  changes: readonly Change[],
+): { readonly code: string; readonly message: string } | undefined {
+  for (const change of changes) {
+    const error = failures.get(targetOf(change));
+    if (error !== undefined) return { code: "EIO", message: error.message };
+    const idle = change.kind.startsWith("remove-")
+      ? undefined
+      : notActive.find(({ service }) => service === serviceOf(change));
+    if (idle !== undefined) return { code: "EOPNOTSUPP", message: idle.reason };
+  }
+  return undefined;
+}
+
+function describeHandChange(change: HandChange): string {
+  switch (change.kind) {
+    case "remove-all-services":
+      return "every service removed";
+    case "add-service":
+    case "edit-service":
+      return `${change.kind} ${printIdentity(change.identity)} ${change.settings.scheduler}`;
+    default:
+      return printChange(change);
+  }
+}
+
+function printOwner({ user, program }: Owner): string {
+  return `${user} with ${program}`;
 }
 
 function count(number: number, noun: string): string {

@@ -9,6 +9,7 @@ import { parseListenAddress, writeDaemonOptions } from "../control/daemon-option
 import type { DaemonOptions } from "../control/daemon-options.ts";
 import { DaemonLock, ownServicesPath, readOwnServices, removeStateFiles } from "../control/pidfile.ts";
 import { ControlServer } from "../control/server.ts";
+import { readOverrides, writeOverrides } from "../control/overrides-file.ts";
 import { openNetwork } from "../dataplane/xdp/netlink-network.ts";
 import { parseSetting } from "../model/tuning.ts";
 import type { Setting, Tunings } from "../model/tuning.ts";
@@ -20,7 +21,7 @@ import { loadNative } from "../native.ts";
 import type { Native } from "../native.ts";
 import { readVersion } from "../version.ts";
 import { ConfigError, Daemon, printFinding, TaskError } from "./daemon.ts";
-import type { DaemonIdentity, LoadedConfig, Task } from "./daemon.ts";
+import type { DaemonIdentity, LoadedConfig, OverrideStore, Task } from "./daemon.ts";
 import { MetricsServer } from "./http.ts";
 import { ExecutedFiles } from "./executed-files.ts";
 import { Drains } from "./drains.ts";
@@ -176,11 +177,19 @@ async function runLocked({ options, settings, native, file, config, log, early }
     ];
     const drains = new Drains(join(options.stateDir, "drains"), (message) => logger.warn(message));
     const own = ownServicesFile(ownServicesPath(options.stateDir), (message) => logger.warn(message));
+    let overrideList = readOverrides(options.stateDir, (message) => logger.warn(message));
+    const overrides: OverrideStore = {
+      list: () => overrideList,
+      replace: (now) => {
+        writeOverrides(options.stateDir, now);
+        overrideList = now;
+      },
+    };
     // Under a supervisor there is no logfile, whatever a reload brings.
     const target = config.supervised ? { logger, open: () => {} } : log;
     const load = (): Promise<LoadedConfig> => file.load();
     const daemon = new Daemon(
-      { identity, plane, monitors, log: target, load, tasks, driftIntervalMs, own, drains, messenger },
+      { identity, plane, monitors, log: target, load, tasks, driftIntervalMs, own, drains, overrides, messenger },
       config,
     );
     const control = new ControlServer((request) => daemon.answer(request));

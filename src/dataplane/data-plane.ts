@@ -1,5 +1,5 @@
 import type { Change } from "../model/change.ts";
-import type { ConfiguredService } from "../model/config.ts";
+import type { PlannedService } from "../model/config.ts";
 import type { ServiceIdentity } from "../model/service.ts";
 import type { DirectorState, Timeouts } from "../model/state.ts";
 import type {
@@ -59,9 +59,9 @@ export interface DataPlaneReader {
 /** What applies a desired state. Knows nothing of health or configuration. One writer at a time. */
 export interface DataPlane extends DataPlaneReader {
   /** Why this plane cannot serve the service, in words for the operator; undefined if it can. */
-  refusal(service: ConfiguredService): string | undefined;
+  refusal(service: PlannedService): string | undefined;
   /** Why the plane, though it can serve the service, does not meet all of its packets now; absent: it always does. */
-  hindrance?(service: ConfiguredService): string | undefined;
+  hindrance?(service: PlannedService): string | undefined;
   /** Called when the answers of `refusal` and `hindrance` may have changed; absent: they don't by themselves. */
   onChange?(listener: () => void): void;
   /** Applies in order, as one batch; each change is idempotent. Packets meet every service whole, before and after. */

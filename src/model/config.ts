@@ -1,4 +1,12 @@
-import type { ConnectionLimits, ForwardingMethod, Persistence, Scheduler, ServiceIdentity } from "./service.ts";
+import type {
+  ConnectionLimits,
+  ForwardingMethod,
+  Persistence,
+  RealServer,
+  Scheduler,
+  ServiceIdentity,
+  VirtualService,
+} from "./service.ts";
 
 /** A place in a configuration file; line and column count from 1. */
 export interface Position {
@@ -125,6 +133,12 @@ export interface ConfiguredService {
   readonly serviceName: string;
   readonly comment: string;
   readonly emailAlert: EmailAlert;
+}
+
+/** What of a service decides which data plane can serve it: one of the file, or one that was made by hand. */
+export interface PlannedService extends Omit<VirtualService, "realServers"> {
+  readonly realServers: readonly Pick<RealServer, "address" | "port" | "method">[];
+  readonly fallback?: Fallback;
 }
 
 /** A whole ldirectord.cf, every default filled in. */

@@ -12,6 +12,8 @@ export interface Scope {
   readonly failed: ReadonlySet<string>;
   /** Services, as `printIdentity` prints them, that this director or one before it has put there. */
   readonly own: ReadonlySet<string>;
+  /** Targets that somebody has just changed by hand: what is desired of them now is due. Absent: none. */
+  readonly touched?: ReadonlySet<string>;
   /** At start and reload: the services of the file are made what it says, whatever was done to them by hand. */
   readonly thorough: boolean;
   /** `readdquiescent`: an entry that was removed by hand comes back with weight 0 when its real server goes down. */
@@ -45,8 +47,9 @@ export function planWithin(desired: DirectorState, actual: DirectorState, scope:
   const present = new Set(actual.services.map(({ identity }) => printIdentity(identity)));
   return plan(desired, actual).filter((change) => {
     const target = targetOf(change);
+    if (scope.touched?.has(target) === true || scope.failed.has(target)) return true;
     if (change.kind === "remove-service") return scope.own.has(target);
-    if (scope.thorough || scope.failed.has(target)) return true;
+    if (scope.thorough) return true;
     if (news.has(target)) return scope.readdQuiescent || !isReaddedQuiescent(change, asserted);
     return !present.has(printIdentity("service" in change ? change.service.identity : change.identity));
   });

@@ -49,7 +49,7 @@ function planRealServers(
   }
 }
 
-function sameSettings(a: VirtualService, b: VirtualService): boolean {
+export function sameSettings(a: Omit<VirtualService, "realServers">, b: Omit<VirtualService, "realServers">): boolean {
   return (
     a.scheduler === b.scheduler &&
     a.onePacket === b.onePacket &&
@@ -64,7 +64,7 @@ function sameSettings(a: VirtualService, b: VirtualService): boolean {
   );
 }
 
-function sameRealServer(a: RealServer, b: RealServer): boolean {
+export function sameRealServer(a: RealServer, b: RealServer): boolean {
   return (
     a.method === b.method &&
     a.weight === b.weight &&

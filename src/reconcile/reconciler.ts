@@ -2,7 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ApplyResult, DataPlane } from "../dataplane/data-plane.ts";
 import { printChange } from "../model/change.ts";
 import type { Change } from "../model/change.ts";
-import type { Config } from "../model/config.ts";
+import type { Config, PlannedService } from "../model/config.ts";
+import type { Override } from "../model/override.ts";
 import { printIdentity } from "../model/service.ts";
 import type { ServiceIdentity } from "../model/service.ts";
 import type { DirectorState } from "../model/state.ts";
@@ -29,6 +30,19 @@ export interface RoundInputs {
   readonly config: Config;
   readonly healthOf: HealthLookup;
   readonly drainOf?: DrainLookup;
+  readonly overrides?: readonly Override[];
+}
+
+/** What a round is asked to do beside its own work. */
+export interface RoundRequest {
+  /** Everything in the tables becomes what is desired. */
+  readonly thorough?: boolean;
+  /** Targets, as `targetOf` prints them, that become what is desired. */
+  readonly touched?: Iterable<string>;
+  /** Of services that are nobody's. */
+  readonly changes?: readonly Change[];
+  /** Something else that may only be done by the writer; if it throws the request is rejected. */
+  readonly also?: () => void;
 }
 
 /** What came out of a round, for whoever tells the world of it. */
@@ -58,6 +72,7 @@ export interface ReconcilerDeps {
 
 /** Who awaits a round. */
 interface Waiting {
+  readonly request: RoundRequest;
   resolve(outcome: RoundOutcome): void;
   reject(cause: unknown): void;
 }
@@ -72,6 +87,8 @@ export interface RoundOutcome {
   readonly notActive: readonly NotActive[];
   /** `CHANGE: ERROR`, one for each change that the plane could not apply. */
   readonly failedChanges: readonly string[];
+  /** The same by what the change is about, as `targetOf` prints it. */
+  readonly failures: ReadonlyMap<string, Error>;
 }
 
 /**
@@ -82,7 +99,7 @@ export interface RoundOutcome {
  */
 export class Reconciler {
   readonly #deps: ReconcilerDeps;
-  #outcome: RoundOutcome = { rounds: 0, changes: 0, notActive: [], failedChanges: [] };
+  #outcome: RoundOutcome = { rounds: 0, changes: 0, notActive: [], failedChanges: [], failures: new Map() };
   #wake = new AbortController();
   #hurry = new AbortController();
   #waiting: Waiting[] = [];
@@ -110,11 +127,10 @@ export class Reconciler {
   }
 
   /** The outcome of a round that begins after this call. Rejects if the reconciler ends before. */
-  round(how?: "thorough"): Promise<RoundOutcome> {
+  round(request: RoundRequest = {}): Promise<RoundOutcome> {
     if (this.#ended) return Promise.reject(new Error("the daemon is stopping"));
-    if (how === "thorough") this.#thorough = true;
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
+      this.#waiting.push({ request, resolve, reject });
       this.request();
       this.#hurry.abort();
     });
@@ -128,7 +144,8 @@ export class Reconciler {
         this.#wake = new AbortController();
         [waiting, this.#waiting] = [this.#waiting, []];
         const began = performance.now();
-        await this.#doRound();
+        waiting = waiting.filter(doAlso);
+        await this.#doRound(waiting.map(({ request }) => request));
         const took = performance.now() - began;
         for (const { resolve } of waiting) resolve(this.#outcome);
         waiting = [];
@@ -156,35 +173,47 @@ export class Reconciler {
     return kept.map(({ identity }) => identity);
   }
 
-  async #doRound(): Promise<void> {
+  async #doRound(requests: readonly RoundRequest[]): Promise<void> {
     const { plane, log } = this.#deps;
     const inputs = this.#deps.inputs();
-    const { config, healthOf, drainOf } = inputs;
-    const { state, notActive, onFallback } = desire(config, healthOf, (service) => plane.refusal(service), drainOf);
+    const { config, healthOf, drainOf, overrides } = inputs;
+    const refusal = (service: PlannedService) => plane.refusal(service);
+    const { state, notActive, onFallback } = desire(config, healthOf, refusal, drainOf, overrides);
     const actual = plane.read();
-    const thorough = this.#thorough;
+    const thorough = this.#thorough || requests.some((request) => request.thorough === true);
     this.#thorough = false;
-    const changes = planWithin(state, actual, {
+    const due = planWithin(state, actual, {
       asserted: this.#asserted,
       failed: this.#failedTargets,
       own: this.#own,
+      touched: new Set(requests.flatMap(({ touched = [] }) => [...touched])),
       thorough,
       readdQuiescent: config.readdQuiescent,
     });
+    const changes = [...due, ...requests.flatMap((request) => request.changes ?? [])];
+    // What was made by hand stays when the daemon ends, as with ldirectord.
+    const configured = new Set(config.services.map(({ identity }) => printIdentity(identity)));
+    const ofFile = state.services.map(({ identity }) => printIdentity(identity)).filter((key) => configured.has(key));
     // Before they are there: a daemon that dies in between leaves nothing that the next one would not know.
-    this.#keepOwn([...this.#own, ...state.services.map(({ identity }) => printIdentity(identity))]);
+    this.#keepOwn([...this.#own, ...ofFile]);
     const { narrations, failures } = await this.#apply(changes, { ...inputs, actual, during: "start" });
     this.#asserted = state;
     this.#failedTargets = new Set(failures.map(({ change }) => targetOf(change)));
     const lingering = failures.flatMap(({ change }) => (change.kind === "remove-service" ? [targetOf(change)] : []));
-    this.#keepOwn([...lingering, ...state.services.map(({ identity }) => printIdentity(identity))]);
+    this.#keepOwn([...lingering, ...ofFile]);
     const failed = withoutConsequences(failures);
     const failedChanges = failed.map(({ change, error }) => `${printChange(change)}: ${error.message}`);
     for (const text of news(failedChanges, this.#outcome.failedChanges)) log.error(`Cannot apply: ${text}`);
     const reasons = (list: readonly NotActive[]): string[] => list.map((item) => `${item.service}: ${item.reason}`);
     for (const text of news(reasons(notActive), reasons(this.#outcome.notActive))) log.warn(`Not active: ${text}`);
     this.#consecutiveFailures = failed.length === 0 ? 0 : this.#consecutiveFailures + 1;
-    this.#outcome = { rounds: this.#outcome.rounds + 1, changes: changes.length, notActive, failedChanges };
+    this.#outcome = {
+      rounds: this.#outcome.rounds + 1,
+      changes: changes.length,
+      notActive,
+      failedChanges,
+      failures: new Map(failures.map(({ change, error }) => [targetOf(change), error])),
+    };
     this.#deps.report?.({ ...inputs, narrations, onFallback });
   }
 
@@ -236,6 +265,17 @@ export class Reconciler {
     } catch (cause) {
       if (!signal.aborted) throw cause; // Aborted is what ends a pause early.
     }
+  }
+}
+
+/** False if it failed, which only the one who asked is told. */
+function doAlso({ request, reject }: Waiting): boolean {
+  try {
+    request.also?.();
+    return true;
+  } catch (cause) {
+    reject(cause);
+    return false;
   }
 }
 

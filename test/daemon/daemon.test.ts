@@ -6,12 +6,13 @@ import type { Config, ConfiguredService, Diagnostic } from "../../src/model/conf
 import type { Health, RealServerHealth } from "../../src/model/health.ts";
 import { printIdentity, realServerKey } from "../../src/model/service.ts";
 import { Daemon, seedUp } from "../../src/daemon/daemon.ts";
-import type { LoadedConfig, Task } from "../../src/daemon/daemon.ts";
+import type { LoadedConfig, OverrideStore, Task } from "../../src/daemon/daemon.ts";
 import { LogFileError } from "../../src/daemon/log.ts";
 import type { Phase } from "../../src/notify/alert.ts";
 import type { OwnServices, RoundReport } from "../../src/reconcile/reconciler.ts";
 import { MemoryDataPlane } from "../support/memory-data-plane.ts";
 import { Drains } from "../../src/daemon/drains.ts";
+import { overridesInMemory } from "../support/overrides-in-memory.ts";
 import { ownInMemory } from "../support/own-services.ts";
 import { config, configuredReal, configuredService, identity, real } from "../reconcile/samples.ts";
 
@@ -72,7 +73,14 @@ async function aborted(signal: AbortSignal): Promise<void> {
 
 function start(
   t: TestContext,
-  options: { config?: Config; plane?: MemoryDataPlane; tasks?: Task[]; own?: OwnServices; drains?: Drains } = {},
+  options: {
+    config?: Config;
+    plane?: MemoryDataPlane;
+    tasks?: Task[];
+    own?: OwnServices;
+    drains?: Drains;
+    overrides?: OverrideStore;
+  } = {},
 ) {
   const plane = options.plane ?? new MemoryDataPlane();
   const monitors = new StillMonitors();
@@ -115,6 +123,7 @@ function start(
       driftIntervalMs: 3_600_000,
       own,
       drains: options.drains ?? new Drains("/nonexistent/drains", assert.fail),
+      overrides: options.overrides ?? overridesInMemory(),
       messenger,
     },
     options.config ?? config(configuredService()),

@@ -28,6 +28,7 @@ import { printIdentity, realServerKey } from "../../src/model/service.ts";
 import type { DirectorState } from "../../src/model/state.ts";
 import { loadNative } from "../../src/native.ts";
 import { MemoryDataPlane } from "../support/memory-data-plane.ts";
+import { overridesInMemory } from "../support/overrides-in-memory.ts";
 import { ownInMemory } from "../support/own-services.ts";
 
 const program = fileURLToPath(new URL("../../debian/usr/sbin/ldirectord", import.meta.url));
@@ -137,6 +138,7 @@ export class Scenario {
         drains: new Drains(join(this.folder, "drains"), assert.fail),
         driftIntervalMs: 3_600_000,
         own: ownInMemory(),
+        overrides: overridesInMemory(),
         messenger: { round: () => {}, fileChanged: () => {}, finish: () => Promise.resolve() },
       },
       config,

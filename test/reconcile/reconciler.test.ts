@@ -197,7 +197,7 @@ test("Entries that the file does not know are purged by a reload", async (t) => 
   lines.length = 0;
   await reconciler.round();
   assert.deepEqual(lines, []);
-  await reconciler.round("thorough");
+  await reconciler.round({ thorough: true });
   assert.deepEqual(lines, ["Purged real server (start): 10.0.0.9:80 (10.10.10.53:80)"]);
 });
 
@@ -229,7 +229,7 @@ test("A weight that was set by hand lasts until the director wants another one, 
   set("192.168.200.103", "up");
   await reconciler.round();
   assert.deepEqual(table(), ["192.168.200.102:80=0", "192.168.200.103:80=1"]);
-  await reconciler.round("thorough");
+  await reconciler.round({ thorough: true });
   assert.deepEqual(table(), ["192.168.200.102:80=1", "192.168.200.103:80=1"]);
 });
 
@@ -245,7 +245,7 @@ test("readdquiescent decides whether an entry that was removed by hand comes bac
     await reconciler.round();
     const expected = ["192.168.200.103:80=1", ...(readdQuiescent ? ["192.168.200.102:80=0"] : [])];
     assert.deepEqual(table(), expected);
-    await reconciler.round("thorough");
+    await reconciler.round({ thorough: true });
     assert.deepEqual(table(), ["192.168.200.103:80=1", "192.168.200.102:80=0"]);
   }
 });

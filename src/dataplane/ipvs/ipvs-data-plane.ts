@@ -1,15 +1,17 @@
 /** The kernel's own IPVS as a data plane. It holds all there is to know; this is only who changes it. */
 import type { Change } from "../../model/change.ts";
-import type { ConfiguredService } from "../../model/config.ts";
+import type { PlannedService } from "../../model/config.ts";
 import { printIdentity, realServerKey } from "../../model/service.ts";
 import type { ServiceIdentity, VirtualService } from "../../model/service.ts";
 import type { DirectorState, Timeouts } from "../../model/state.ts";
 import type { Connection, ConnectionFilter, InterfaceStatus, PlaneStatistics } from "../../model/statistics.ts";
 import type { Native } from "../../native.ts";
-import type { ApplyResult, DataPlane } from "../data-plane.ts";
+import type { ApplyResult, DataPlane, Handover, ImportOptions, ImportReport } from "../data-plane.ts";
 import { NetlinkError } from "../netlink/socket.ts";
 import { IpvsClient } from "./client.ts";
+import { importConnections } from "./imports.ts";
 import { IpvsReader } from "./reader.ts";
+import { withSyncReceiver } from "./sync-receiver.ts";
 import { encodeSchedulerFlags, toIpvsDestination, toIpvsService } from "./translate.ts";
 
 /** Loads the kernel's module if need be. Throws an `IpvsMissingError` if there is none. */
@@ -36,7 +38,7 @@ export class IpvsDataPlane implements DataPlane {
     this.#reader = new IpvsReader(client);
   }
 
-  refusal(service: ConfiguredService): string | undefined {
+  refusal(service: PlannedService): string | undefined {
     return refusalOf(service);
   }
 
@@ -53,17 +55,45 @@ export class IpvsDataPlane implements DataPlane {
     return { ...service, ...more, ...(same ? { schedulerFlags } : {}) };
   }
 
-  /** The kernel takes one change at a time, so this waits for nothing; after a failed one the others are applied. */
-  apply(changes: readonly Change[]): Promise<readonly ApplyResult[]> {
-    return Promise.resolve(
-      changes.map((change): ApplyResult => {
-        try {
-          this.#applyOne(change);
-          return { change };
-        } catch (cause) {
-          return { change, error: explain(change, cause as Error) };
-        }
-      }),
+  /**
+   * The kernel takes one change at a time; after a failed one the others are applied. What packets meet before the
+   * handover they meet with new connections only, unless another plane is in front of the kernel's stack.
+   */
+  async apply(changes: readonly Change[], handover?: Handover): Promise<readonly ApplyResult[]> {
+    const before = handover === undefined ? undefined : this.#keys();
+    const results = changes.map((change): ApplyResult => {
+      try {
+        this.#applyOne(change);
+        return { change };
+      } catch (cause) {
+        return { change, error: explain(change, cause as Error) };
+      }
+    });
+    if (handover === undefined || before === undefined) return results;
+    const arrived = results.flatMap(({ change, error }) =>
+      change.kind === "add-service" && error === undefined && !before.has(printIdentity(change.service.identity))
+        ? change.service.identity
+        : [],
+    );
+    if (arrived.length === 0) return results;
+    try {
+      await handover.arrived(arrived);
+      return results;
+    } catch (cause) {
+      const gone = new Set(arrived.map(printIdentity));
+      for (const identity of arrived) this.#applyOne({ kind: "remove-service", identity });
+      return results.map((result) => (gone.has(keyOf(result.change)) ? { ...result, error: cause as Error } : result));
+    }
+  }
+
+  #keys(): Set<string> {
+    return new Set(this.#client.services().map(({ identity }) => printIdentity(identity)));
+  }
+
+  /** By the kernel's synchronisation, which has to be free or run as backup; nothing leaves the machine. */
+  importConnections(connections: Iterable<Connection>, options: ImportOptions): Promise<ImportReport> {
+    return withSyncReceiver(this.#client, (receiver) =>
+      importConnections(receiver, this.#reader.read().services, connections, options),
     );
   }
 
@@ -149,7 +179,7 @@ export class IpvsDataPlane implements DataPlane {
 }
 
 /** In words for the operator; undefined if IPVS takes the service. */
-export function refusalOf({ identity, realServers, fallback }: ConfiguredService): string | undefined {
+export function refusalOf({ identity, realServers, fallback }: PlannedService): string | undefined {
   const ipv6 = identity.kind === "mark" ? identity.family === "ipv6" : identity.address.includes(":");
   // net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_set_cmd(): mixed families are for tunnels.
   const other = [...realServers, ...(fallback === undefined ? [] : [fallback])].find(
@@ -157,6 +187,10 @@ export function refusalOf({ identity, realServers, fallback }: ConfiguredService
   );
   if (other === undefined) return undefined;
   return `real server ${other.address} is of another address family than the service, for which IPVS wants ipip`;
+}
+
+function keyOf(change: Change): string {
+  return printIdentity("service" in change ? change.service.identity : change.identity);
 }
 
 /** False if the request fails with this errno; any other error goes on. */

@@ -1,6 +1,6 @@
 /** Several data planes as one: each service is on the first that can serve it, and on no other. */
 import type { Change } from "../../model/change.ts";
-import type { ConfiguredService } from "../../model/config.ts";
+import type { PlannedService } from "../../model/config.ts";
 import { printIdentity } from "../../model/service.ts";
 import type { ServiceIdentity, VirtualService } from "../../model/service.ts";
 import type { DirectorState, Timeouts } from "../../model/state.ts";
@@ -105,7 +105,7 @@ export class CompositeDataPlane implements DataPlane {
    * Also chooses the plane: the first that serves the service wholly, else the first that serves it at all. One that is
    * not open yet is opened for that.
    */
-  refusal(service: ConfiguredService): string | undefined {
+  refusal(service: PlannedService): string | undefined {
     const key = printIdentity(service.identity);
     const reasons: string[] = [];
     let partly: Place | undefined;

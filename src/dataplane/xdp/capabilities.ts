@@ -1,10 +1,12 @@
 /** What the XDP plane can do. */
-import type { ConfiguredService } from "../../model/config.ts";
+import type { PlannedService } from "../../model/config.ts";
 
 /** In words for the operator; undefined if the plane can serve it. `isLocal`: an address of this machine. */
-export function refusalOf(service: ConfiguredService, isLocal: (address: string) => boolean): string | undefined {
-  const { identity, persistence, fallback } = service;
+export function refusalOf(service: PlannedService, isLocal: (address: string) => boolean): string | undefined {
+  const { identity, persistence, persistenceEngine, fallback } = service;
   if (identity.kind === "mark") return "firewall marks are set after XDP has seen the packet";
+  if (persistenceEngine !== undefined)
+    return `only the kernel's IPVS has persistence engines, like ${persistenceEngine}`;
   if (identity.port === 0 && persistence === undefined) return "a service for all ports needs persistence";
   for (const { address, port, method } of [...service.realServers, ...(fallback === undefined ? [] : [fallback])]) {
     const samePort = port === identity.port || identity.port === 0;

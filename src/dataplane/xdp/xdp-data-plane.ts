@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Native } from "../../native.ts";
 import type { Change } from "../../model/change.ts";
-import type { ConfiguredService } from "../../model/config.ts";
+import type { PlannedService } from "../../model/config.ts";
 import { printIdentity } from "../../model/service.ts";
 import type { ServiceIdentity } from "../../model/service.ts";
 import type { DirectorState, Timeouts } from "../../model/state.ts";
@@ -155,7 +155,7 @@ export class XdpDataPlane implements DataPlane {
     this.#sync();
   }
 
-  refusal(service: ConfiguredService): string | undefined {
+  refusal(service: PlannedService): string | undefined {
     const { network } = this.#deps;
     const reason = refusalOf(service, (address) => isLoopback(address) || network.ownAddresses().includes(address));
     if (reason !== undefined) this.#hindered.delete(printIdentity(service.identity));
@@ -166,7 +166,7 @@ export class XdpDataPlane implements DataPlane {
    * An interface by which the service's packets come in, or answers of masqueraded real servers, cannot be attached to.
    * Attaching is tried again while a service waits for it.
    */
-  hindrance({ identity, realServers }: ConfiguredService): string | undefined {
+  hindrance({ identity, realServers }: PlannedService): string | undefined {
     const failed = this.#failedInterfaces;
     if (failed.size === 0 || identity.kind === "mark") return undefined;
     const answering = realServers.filter(({ method }) => method === "masq").map(({ address }) => address);

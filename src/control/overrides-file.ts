@@ -1,0 +1,30 @@
+/** What was set by hand, in a file of the state directory that outlives the daemon. Whoever holds its lock writes it. */
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Override } from "../model/override.ts";
+
+export function overridesPath(stateDir: string): string {
+  return join(stateDir, "overrides.json");
+}
+
+/** A file that cannot be read is a warning, and nothing is overridden. */
+export function readOverrides(stateDir: string, warn: (message: string) => void): readonly Override[] {
+  const path = overridesPath(stateDir);
+  try {
+    const stored = JSON.parse(readFileSync(path, "utf8")) as readonly (Override & { readonly since: string })[];
+    return stored.map((override) => ({ ...override, since: new Date(override.since) })); // Written below.
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ENOENT") {
+      warn(`cannot read ${path}, what was set by hand is forgotten: ${(cause as Error).message}`);
+    }
+    return [];
+  }
+}
+
+/** Throws if the file cannot be written; then it is as it was. */
+export function writeOverrides(stateDir: string, overrides: readonly Override[]): void {
+  const path = overridesPath(stateDir);
+  if (overrides.length === 0) return rmSync(path, { force: true });
+  writeFileSync(`${path}.new`, `${JSON.stringify(overrides)}\n`, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
