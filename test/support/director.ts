@@ -67,6 +67,8 @@ export interface DirectorOptions {
   readonly args?: readonly string[];
   /** The daemon has to answer within this time; default 60 s. An emulated kernel takes long to verify the program. */
   readonly startDeadlineMs?: number;
+  /** Where it runs; default: the lab's director. */
+  readonly host?: string;
 }
 
 export class Director {
@@ -77,14 +79,23 @@ export class Director {
   readonly metricsAddress: string;
   /** What the daemon sees as /var/log. */
   readonly logFolder: string;
+  readonly host: string;
   readonly #args: readonly string[];
   readonly #startDeadlineMs: number;
   readonly #name: string;
   #process: LabProcess | undefined;
 
   constructor(lab: Lab, options: DirectorOptions) {
-    const { config, name = "xlb", metricsPort = 9820, args = [], startDeadlineMs = 60_000 } = options;
+    const {
+      config,
+      name = "xlb",
+      metricsPort = 9820,
+      args = [],
+      startDeadlineMs = 60_000,
+      host = "director",
+    } = options;
     this.lab = lab;
+    this.host = host;
     this.#name = name;
     this.configFile = lab.write(`${name}.cf`, config);
     this.stateDir = join(lab.dir, `${name}-state`);
@@ -111,7 +122,7 @@ export class Director {
 
   /** Starts the daemon and waits until it answers. */
   async start(): Promise<void> {
-    const daemon = this.lab.spawn("director", this.daemonCommand, this.#name);
+    const daemon = this.lab.spawn(this.host, this.daemonCommand, this.#name);
     this.#process = daemon;
     await waitFor(
       "the daemon answers",
@@ -139,7 +150,7 @@ export class Director {
   }
 
   async xlb(name: string, ...args: readonly string[]): Promise<CommandResult> {
-    return await this.lab.exec("director", this.command(name, ...args));
+    return await this.lab.exec(this.host, this.command(name, ...args));
   }
 
   async #json<T>(name: string, ...args: readonly string[]): Promise<T> {
@@ -183,7 +194,7 @@ export class Director {
 
   /** The page that Prometheus would get. */
   async metrics(): Promise<string> {
-    return await this.lab.run("director", "curl", "--silent", "--fail", `http://${this.metricsAddress}/metrics`);
+    return await this.lab.run(this.host, "curl", "--silent", "--fail", `http://${this.metricsAddress}/metrics`);
   }
 
   /** Changes the file as an editor does: a new file takes the old one's name. */
@@ -207,7 +218,7 @@ export class Director {
 
   /** The interfaces of the director's namespace that have an XDP program, with its mode as iproute2 names it. */
   async attached(): Promise<Readonly<Record<string, string>>> {
-    const text = await this.lab.run("director", "ip", "-json", "-details", "link", "show");
+    const text = await this.lab.run(this.host, "ip", "-json", "-details", "link", "show");
     const links = JSON.parse(text) as readonly { readonly ifname: string; readonly xdp?: { readonly mode: number } }[];
     const modes = ["none", "native", "generic", "offload", "multi"];
     return Object.fromEntries(
