@@ -6,10 +6,12 @@ import type { ServiceIdentity, VirtualService } from "../../model/service.ts";
 import type { DirectorState, Timeouts } from "../../model/state.ts";
 import type { Connection, ConnectionFilter, InterfaceStatus, PlaneStatistics } from "../../model/statistics.ts";
 import type { Native } from "../../native.ts";
-import type { ApplyResult, DataPlane } from "../data-plane.ts";
+import type { ApplyResult, DataPlane, Handover, ImportOptions, ImportReport } from "../data-plane.ts";
 import { NetlinkError } from "../netlink/socket.ts";
 import { IpvsClient } from "./client.ts";
+import { importConnections } from "./imports.ts";
 import { IpvsReader } from "./reader.ts";
+import { withSyncReceiver } from "./sync-receiver.ts";
 import { encodeSchedulerFlags, toIpvsDestination, toIpvsService } from "./translate.ts";
 
 /** Loads the kernel's module if need be. Throws an `IpvsMissingError` if there is none. */
@@ -53,17 +55,45 @@ export class IpvsDataPlane implements DataPlane {
     return { ...service, ...more, ...(same ? { schedulerFlags } : {}) };
   }
 
-  /** The kernel takes one change at a time, so this waits for nothing; after a failed one the others are applied. */
-  apply(changes: readonly Change[]): Promise<readonly ApplyResult[]> {
-    return Promise.resolve(
-      changes.map((change): ApplyResult => {
-        try {
-          this.#applyOne(change);
-          return { change };
-        } catch (cause) {
-          return { change, error: explain(change, cause as Error) };
-        }
-      }),
+  /**
+   * The kernel takes one change at a time; after a failed one the others are applied. What packets meet before the
+   * handover they meet with new connections only, unless another plane is in front of the kernel's stack.
+   */
+  async apply(changes: readonly Change[], handover?: Handover): Promise<readonly ApplyResult[]> {
+    const before = handover === undefined ? undefined : this.#keys();
+    const results = changes.map((change): ApplyResult => {
+      try {
+        this.#applyOne(change);
+        return { change };
+      } catch (cause) {
+        return { change, error: explain(change, cause as Error) };
+      }
+    });
+    if (handover === undefined || before === undefined) return results;
+    const arrived = results.flatMap(({ change, error }) =>
+      change.kind === "add-service" && error === undefined && !before.has(printIdentity(change.service.identity))
+        ? change.service.identity
+        : [],
+    );
+    if (arrived.length === 0) return results;
+    try {
+      await handover.arrived(arrived);
+      return results;
+    } catch (cause) {
+      const gone = new Set(arrived.map(printIdentity));
+      for (const identity of arrived) this.#applyOne({ kind: "remove-service", identity });
+      return results.map((result) => (gone.has(keyOf(result.change)) ? { ...result, error: cause as Error } : result));
+    }
+  }
+
+  #keys(): Set<string> {
+    return new Set(this.#client.services().map(({ identity }) => printIdentity(identity)));
+  }
+
+  /** By the kernel's synchronisation, which has to be free or run as backup; nothing leaves the machine. */
+  importConnections(connections: Iterable<Connection>, options: ImportOptions): Promise<ImportReport> {
+    return withSyncReceiver(this.#client, (receiver) =>
+      importConnections(receiver, this.#reader.read().services, connections, options),
     );
   }
 
