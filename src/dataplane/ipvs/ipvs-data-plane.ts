@@ -189,6 +189,10 @@ export function refusalOf({ identity, realServers, fallback }: PlannedService): 
   return `real server ${other.address} is of another address family than the service, for which IPVS wants ipip`;
 }
 
+function keyOf(change: Change): string {
+  return printIdentity("service" in change ? change.service.identity : change.identity);
+}
+
 /** False if the request fails with this errno; any other error goes on. */
 function unless(code: string, request: () => void): boolean {
   try {
