@@ -141,7 +141,7 @@ function cut(bytes: Buffer, transportBytes: number, ipv6: boolean): Buffer {
 }
 
 /** An SCTP packet of one chunk, with a right checksum (CRC-32C, RFC 9260). */
-function sctp(sourcePort: number, destinationPort: number, type: number, chunkFlags = 0, length = 20): Buffer {
+export function sctp(sourcePort: number, destinationPort: number, type: number, chunkFlags = 0, length = 20): Buffer {
   const bytes = Buffer.alloc(12 + Math.ceil(length / 4) * 4);
   bytes.writeUInt16BE(sourcePort, 0);
   bytes.writeUInt16BE(destinationPort, 2);

@@ -105,7 +105,7 @@ export async function compareFrames(rounds: number, seed: number): Promise<{ out
   const frames = told.flatMap((story) => story.frames).map((bytes): Step => ({ kind: "frame", bytes }));
   const play: Play = { network: network(), steps: [...changes, ...frames] };
   const [kernel = [], stack = []] = await playToKernel([play, { ...play, steps: frames }]);
-  const xdp = await playToXdpInNamespace(play);
+  const { verdicts: xdp } = await playToXdpInNamespace(play);
   let at = 0;
   const outcomes = told.map((story) => {
     const [from, to] = [at, (at += story.frames.length)];

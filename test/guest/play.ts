@@ -12,15 +12,15 @@ export type Step =
   | { readonly kind: "frame"; readonly bytes: Uint8Array }
   | { readonly kind: "change"; readonly change: Change }
   | { readonly kind: "timeouts"; readonly timeouts: Timeouts }
-  | { readonly kind: "pause"; readonly milliseconds: number };
+  | { readonly kind: "pause"; readonly milliseconds: number }
+  /** What connections there are. */
+  | { readonly kind: "connections" };
 
 export interface Play {
   /** Lines of `ip -batch`; the director's only interface, eth0, is there already, and up. */
   readonly network: readonly string[];
   /** Beyond what {@link quiet} sets. */
   readonly sysctls?: Readonly<Record<string, string | number>>;
-  /** Kernel modules that do not load by themselves. */
-  readonly modules?: readonly string[];
   readonly steps: readonly Step[];
 }
 
@@ -48,7 +48,7 @@ const quiet: Readonly<Record<string, string | number>> = {
   "net/ipv6/conf/default/router_solicitations": 0,
 };
 
-function record(kind: "F" | "N" | "S", bytes: Uint8Array): Buffer {
+function record(kind: "F" | "N" | "S" | "C", bytes: Uint8Array): Buffer {
   const padded = Buffer.alloc(8 + Math.ceil(bytes.length / 4) * 4);
   padded[0] = kind.charCodeAt(0);
   padded.writeUInt32LE(bytes.length, 4);
@@ -69,6 +69,8 @@ function stepRecord(step: Step): Buffer {
       bytes.writeUInt32LE(step.milliseconds);
       return record("S", bytes);
     }
+    case "connections":
+      return record("C", Buffer.alloc(0));
   }
 }
 
@@ -109,7 +111,7 @@ export function arrangement({ network, sysctls }: Play, file: string): string[] 
 
 /** Every play in a network namespace of its own. */
 function script(folder: string, plays: readonly Play[]): string {
-  const lines = ["set -e", ["modprobe -a ip_vs veth", ...plays.flatMap(({ modules = [] }) => modules)].join(" ")];
+  const lines = ["set -e", "modprobe -a ip_vs veth"];
   plays.forEach((play, index) => {
     const file = join(folder, String(index));
     const commands = [...arrangement(play, file), `exec ${player} ${file}.steps ${file}.answers wire eth0`];
@@ -119,7 +121,10 @@ function script(folder: string, plays: readonly Play[]): string {
   return lines.join("\n");
 }
 
-/** Of each play and each of its steps the frames that the kernel's IPVS sent then. Throws when the kernel refuses a change. */
+/**
+ * Of each play and each of its steps the frames that the kernel's IPVS sent then, or its list of connections, read three
+ * times. Throws when the kernel refuses a change.
+ */
 export async function playToKernel(plays: readonly Play[], kernel: GuestKernel = "uml"): Promise<Buffer[][][]> {
   const folder = mkdtempSync(join(tmpdir(), "xlb-play-"));
   try {

@@ -11,8 +11,10 @@
  *   kind 'F': a frame that comes in
  *   kind 'N': a message to the generic netlink family IPVS, from its struct genlmsghdr on
  *   kind 'S': a pause; the bytes are a u32 of milliseconds
+ *   kind 'C': no bytes; what connections there are
  * ANSWERS: for each step a u32 count, and as many records of { u32 length } and bytes, padded likewise: the frames that
- * went out, or of a change the error number as s32.
+ * went out, of a change the error number as s32, of connections the text of
+ * /proc/net/ip_vs_conn, three times.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -213,7 +215,7 @@ static bool wait_for_seen(struct frame *frame, bool *outgoing, int milliseconds)
 
 /* --- answers */
 
-static unsigned char pending[1 << 20];
+static unsigned char pending[1 << 22];
 static uint32_t pending_length;
 static uint32_t pending_count;
 
@@ -321,6 +323,28 @@ static void play_pause(const void *bytes)
 	end_answers();
 }
 
+/* Of three readings, because one goes astray when a connection expires meanwhile. */
+static void play_connections(void)
+{
+	static char text[sizeof(pending) / 4];
+
+	for (int reading = 0; reading < 3; reading++) {
+		FILE *file = fopen("/proc/net/ip_vs_conn", "r");
+		size_t length;
+
+		if (!file)
+			fail("/proc/net/ip_vs_conn");
+		length = fread(text, 1, sizeof(text), file);
+		if (length == sizeof(text)) {
+			errno = EOVERFLOW;
+			fail("/proc/net/ip_vs_conn");
+		}
+		fclose(file);
+		add_answer(text, length);
+	}
+	end_answers();
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
@@ -361,6 +385,8 @@ int main(int argc, char **argv)
 			frames[count++] = (struct frame){ at, step->length };
 		else if (step->kind == 'N')
 			play_change(netlink, family, step, at);
+		else if (step->kind == 'C')
+			play_connections();
 		else
 			play_pause(at);
 		at += NLA_ALIGN(step->length);

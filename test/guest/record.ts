@@ -2,13 +2,14 @@
 import { guest } from "../support/guest.ts";
 import { playToKernel } from "./play.ts";
 import { choicesOf, record } from "./recordings.ts";
+import { recordedSeed, recordingName, traceSeries } from "./scheduler-series.ts";
 import { traces, tracePlay } from "./scheduler-traces.ts";
 
 const missing = guest.unavailable();
 if (missing !== undefined) throw new Error(missing);
-const plays = Object.values(traces).map(tracePlay);
-const answers = await playToKernel(plays);
-Object.keys(traces).forEach((name, index) => {
-  const play = plays[index];
-  if (play !== undefined) record(name, choicesOf(play, answers[index] ?? []));
-});
+const recordings = [
+  ...Object.entries(traces).map(([name, spec]) => ({ name, play: tracePlay(spec) })),
+  { name: recordingName, play: traceSeries(recordedSeed).play },
+];
+const answers = await playToKernel(recordings.map(({ play }) => play));
+recordings.forEach(({ name, play }, index) => record(name, choicesOf(play, answers[index] ?? [])));

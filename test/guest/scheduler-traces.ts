@@ -26,6 +26,12 @@ export interface TraceSpec {
   /** Distinct client addresses; by default each connection has one of its own. */
   readonly clients?: number;
   readonly persistence?: { readonly timeout: number; readonly prefix: number };
+  /** Every datagram by itself; UDP only. */
+  readonly onePacket?: boolean;
+  /** A service of all ports of its address; it is persistent, then. */
+  readonly allPorts?: boolean;
+  /** Makes the virtual address its own, so that several traces can be played one after the other. Default 0. */
+  readonly place?: number;
 }
 
 /** What is in a trace, in words. */
@@ -33,6 +39,8 @@ export function traceName(spec: TraceSpec): string {
   const words = [spec.scheduler, ...(spec.flags ?? [])];
   if (spec.family === "ipv6") words.push("ipv6");
   if (spec.protocol !== undefined && spec.protocol !== "tcp") words.push(spec.protocol);
+  if (spec.onePacket === true) words.push("one packet");
+  if (spec.allPorts === true) words.push("all ports");
   if (spec.thresholds === true) words.push("with thresholds");
   if (spec.persistence !== undefined) words.push(`persistent for a /${spec.persistence.prefix}`);
   return `${words.join(" ")}, ${spec.servers} servers of weights to ${spec.maxWeight}, ${spec.opens} connections`;
@@ -45,6 +53,15 @@ export function serverAddress(number: number, ipv6: boolean): string {
 
 export function serverMac(number: number): string {
   return `02:00:00:01:${hex(number >> 8)}:${hex(number & 255)}`;
+}
+
+function virtualAddress({ family, place = 0 }: TraceSpec): string {
+  return family === "ipv6" ? `fd00:10::${(0x53 + place).toString(16)}` : `10.10.${10 + place}.53`;
+}
+
+function identityOf(spec: TraceSpec): ServiceIdentity & { readonly kind: "address" } {
+  const { protocol = "tcp", allPorts = false } = spec;
+  return { kind: "address", protocol, address: virtualAddress(spec), port: allPorts ? 0 : 80 };
 }
 
 function hex(byte: number): string {
@@ -63,12 +80,7 @@ export function traceSteps(spec: TraceSpec): Step[] {
   const below = (bound: number): number => Math.floor(random() * bound);
   const ipv6 = spec.family === "ipv6";
   const protocol = spec.protocol ?? "tcp";
-  const identity: ServiceIdentity = {
-    kind: "address",
-    protocol,
-    address: ipv6 ? "fd00:10::53" : "10.10.10.53",
-    port: 80,
-  };
+  const identity = identityOf(spec);
   const steps: Step[] = [];
   const change = (made: Change): void => void steps.push({ kind: "change", change: made });
   const present = new Map<number, RealServer>();
@@ -83,7 +95,13 @@ export function traceSteps(spec: TraceSpec): Step[] {
   const weight = (): number => (random() < 0.1 ? 0 : 1 + below(spec.maxWeight));
   const add = (number: number): void => {
     const address = serverAddress(number, ipv6);
-    const realServer: RealServer = { address, port: 80, method: "gate", weight: weight(), ...thresholds() };
+    const realServer: RealServer = {
+      address,
+      port: identity.port,
+      method: "gate",
+      weight: weight(),
+      ...thresholds(),
+    };
     present.set(number, realServer);
     change({ kind: "add-real-server", identity, realServer });
   };
@@ -101,7 +119,7 @@ export function traceSteps(spec: TraceSpec): Step[] {
     } else if (what < 0.74 && present.size > 0) {
       const number = anyPresent();
       present.delete(number);
-      change({ kind: "remove-real-server", identity, address: serverAddress(number, ipv6), port: 80 });
+      change({ kind: "remove-real-server", identity, address: serverAddress(number, ipv6), port: identity.port });
     } else if (present.size < spec.servers) {
       let number = 1 + below(spec.servers);
       while (present.has(number)) number = 1 + (number % spec.servers);
@@ -110,12 +128,14 @@ export function traceSteps(spec: TraceSpec): Step[] {
   };
 
   const send = ({ client, port }: Connection, flags: string): void => {
-    const transport = protocol === "sctp" ? sctpChunk(port, flags) : undefined;
+    const destinationPort = spec.allPorts === true ? 1 + (port % 7) : identity.port;
+    const transport = protocol === "sctp" ? sctpChunk(port, destinationPort, flags) : undefined;
     const bytes = frame({
       to: directorMac,
       source: client,
       sourcePort: port,
       destination: identity.address,
+      destinationPort,
       flags,
       protocol: protocol === "sctp" ? 132 : protocol,
       ...(transport === undefined ? {} : { transport }),
@@ -161,7 +181,7 @@ export function traceSteps(spec: TraceSpec): Step[] {
     identity,
     scheduler: spec.scheduler,
     schedulerFlags: spec.flags ?? [],
-    onePacket: false,
+    onePacket: spec.onePacket === true,
     realServers: [],
     ...(spec.persistence === undefined ? {} : { persistence: spec.persistence }),
   };
@@ -183,36 +203,50 @@ export function traceSteps(spec: TraceSpec): Step[] {
 }
 
 /** The common header and one chunk: INIT, COOKIE ECHO, SHUTDOWN or ABORT in the place of SYN, ACK, FIN and RST. */
-function sctpChunk(port: number, flags: string): Buffer {
+function sctpChunk(port: number, destinationPort: number, flags: string): Buffer {
   const type = flags === "S" ? 1 : flags === "FA" ? 7 : flags === "R" ? 6 : flags === "PA" ? 0 : 10;
   const bytes = Buffer.alloc(32);
   bytes.writeUInt16BE(port, 0);
-  bytes.writeUInt16BE(80, 2);
+  bytes.writeUInt16BE(destinationPort, 2);
   bytes[12] = type;
   bytes.writeUInt16BE(20, 14);
   return bytes;
 }
 
-/** A trace for the kernel: the director on one arm, every server's neighbour known. */
+/** A trace for the kernel. */
 export function tracePlay(spec: TraceSpec): Play {
-  const ipv6 = spec.family === "ipv6";
-  const neighbours = Array.from({ length: spec.servers }, (_, index) => {
-    const address = serverAddress(index + 1, ipv6);
-    return `neighbour add ${address} lladdr ${serverMac(index + 1)} dev eth0 nud permanent`;
-  });
-  const network = ipv6
-    ? ["address add fd00:10::53/128 dev lo nodad", "address add fd00:1::1/64 dev eth0 nodad"]
-    : ["address add 10.10.10.53/32 dev lo", "address add 192.168.255.1/16 dev eth0"];
-  const gateway = ipv6 ? "fd00:1::2" : "192.168.255.2";
-  return {
-    network: [
-      ...network,
+  return { network: networkOf([spec]), steps: traceSteps(spec) };
+}
+
+/** The director on one arm, every server's neighbour known. */
+function networkOf(specs: readonly TraceSpec[]): string[] {
+  const lines = specs.flatMap((spec) => {
+    const ipv6 = spec.family === "ipv6";
+    const gateway = ipv6 ? "fd00:1::2" : "192.168.255.2";
+    const neighbours = Array.from({ length: spec.servers }, (_, index) => {
+      const address = serverAddress(index + 1, ipv6);
+      return `neighbour add ${address} lladdr ${serverMac(index + 1)} dev eth0 nud permanent`;
+    });
+    return [
+      `address add ${virtualAddress(spec)}/${ipv6 ? "128 dev lo nodad" : "32 dev lo"}`,
+      ipv6 ? "address add fd00:1::1/64 dev eth0 nodad" : "address add 192.168.255.1/16 dev eth0",
       `neighbour add ${gateway} lladdr 02:00:00:00:00:02 dev eth0 nud permanent`,
       `route add default via ${gateway}`,
       ...neighbours,
-    ],
-    steps: traceSteps(spec),
-  };
+    ];
+  });
+  return [...new Set(lines)];
+}
+
+/** Traces one after the other, each with a virtual address of its own and its service taken away at its end. */
+export function seriesPlay(specs: readonly TraceSpec[]): Play {
+  const steps = specs.flatMap((spec) => {
+    return [
+      ...traceSteps(spec),
+      { kind: "change", change: { kind: "remove-service", identity: identityOf(spec) } } as const,
+    ];
+  });
+  return { network: networkOf(specs), steps };
 }
 
 /** The number of the server that a frame's answer went to; 0: to none. */

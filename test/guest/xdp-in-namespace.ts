@@ -10,10 +10,10 @@ import { deserialize, serialize } from "node:v8";
 import { arrangement } from "./play.ts";
 import type { Play } from "./play.ts";
 import { playToXdp } from "./xdp-player.ts";
-import type { Verdict } from "./xdp-player.ts";
+import type { Played } from "./xdp-player.ts";
 
 /** As {@link playToXdp}, where the program can ask for the way to any client. */
-export async function playToXdpInNamespace(play: Play): Promise<(Verdict | undefined)[]> {
+export async function playToXdpInNamespace(play: Play): Promise<Played> {
   const folder = mkdtempSync(join(tmpdir(), "xlb-play-"));
   try {
     writeFileSync(join(folder, "play"), serialize(play));
@@ -23,7 +23,7 @@ export async function playToXdpInNamespace(play: Play): Promise<(Verdict | undef
     ];
     await promisify(execFile)("unshare", ["--net", "bash", "-c", commands.join("\n")], { maxBuffer: 2 ** 26 });
     // Written by the same class of this process's own code.
-    return deserialize(readFileSync(join(folder, "verdicts"))) as (Verdict | undefined)[];
+    return deserialize(readFileSync(join(folder, "played"))) as Played;
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -39,6 +39,6 @@ const [, script, folder] = process.argv;
 if (script === fileURLToPath(import.meta.url) && folder !== undefined) {
   test("a play", async () => {
     const play = deserialize(readFileSync(join(folder, "play"))) as Play;
-    writeFileSync(join(folder, "verdicts"), serialize(await playToXdp(play, indexOf("eth0"))));
+    writeFileSync(join(folder, "played"), serialize(await playToXdp(play, indexOf("eth0"))));
   });
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { openMaps } from "../../src/dataplane/xdp/maps.ts";
 import type { Resolution } from "../../src/dataplane/xdp/network.ts";
 import { familyOf } from "../../src/model/service.ts";
+import type { Connection } from "../../src/model/statistics.ts";
 import { PlaneFolder } from "../dataplane/planes.ts";
 import { macBytes } from "../support/packet.ts";
 import { directorMac } from "./play.ts";
@@ -12,12 +13,19 @@ import type { Play } from "./play.ts";
 const asKernel = { expire_nodest_conn: 0, resets_per_second: 0, icmp_per_second: 1_000_000 } as const;
 
 const mtu = 1500;
-const verdicts = ["aborted", "drop", "pass", "tx", "redirect"] as const;
+const verdictNames = ["aborted", "drop", "pass", "tx", "redirect"] as const;
 
 export interface Verdict {
-  readonly verdict: (typeof verdicts)[number];
+  readonly verdict: (typeof verdictNames)[number];
   /** The frame as it goes on. */
   readonly bytes: Buffer;
+}
+
+export interface Played {
+  /** Of each step that is a frame what becomes of it. */
+  readonly verdicts: readonly (Verdict | undefined)[];
+  /** Of each step that asks for them. */
+  readonly connections: readonly (readonly Connection[])[];
 }
 
 /** The addresses that the play gives to the director, of eth0 first. */
@@ -45,15 +53,16 @@ function neighbours(play: Play, ifindex: number): Map<string, Resolution> {
   return found;
 }
 
-/** Of each step that is a frame what becomes of it; by default it comes in by the loopback interface of this namespace. */
-export async function playToXdp(play: Play, ifindex = 1): Promise<(Verdict | undefined)[]> {
+/** By default the frames come in by the loopback interface of this namespace. */
+export async function playToXdp(play: Play, ifindex = 1): Promise<Played> {
   const folder = new PlaneFolder({ tableSlots: 2 ** 17, tunings: asKernel });
   folder.network.own = ownAddresses(play);
   for (const [address, resolution] of neighbours(play, ifindex)) folder.network.resolutions.set(address, resolution);
   const plane = await folder.open();
   const director = folder.native.programOpenPinned(join(folder.bpffs, "director"));
   const maps = openMaps(folder.native, folder.bpffs, true);
-  const found: (Verdict | undefined)[] = [];
+  const verdicts: (Verdict | undefined)[] = [];
+  const connections: Connection[][] = [];
   try {
     for (const step of play.steps) {
       let result: Verdict | undefined;
@@ -69,18 +78,21 @@ export async function playToXdp(play: Play, ifindex = 1): Promise<(Verdict | und
         case "pause":
           await new Promise((resolve) => setTimeout(resolve, step.milliseconds));
           break;
+        case "connections":
+          connections.push([...plane.connections({})]);
+          break;
         case "frame": {
           const { verdict, data } = folder.native.programTestRun(director, step.bytes, 1, ifindex);
-          result = { verdict: verdicts[verdict] ?? "aborted", bytes: data };
+          result = { verdict: verdictNames[verdict] ?? "aborted", bytes: data };
         }
       }
-      found.push(result);
+      verdicts.push(result);
     }
   } finally {
     maps.close();
     folder.native.programClose(director);
   }
-  return found;
+  return { verdicts, connections };
 }
 
 /** What went out. */
