@@ -21,6 +21,8 @@ export interface Play {
   readonly network: readonly string[];
   /** Beyond what {@link quiet} sets. */
   readonly sysctls?: Readonly<Record<string, string | number>>;
+  /** Kernel modules that do not load by themselves. */
+  readonly modules?: readonly string[];
   readonly steps: readonly Step[];
 }
 
@@ -111,7 +113,7 @@ export function arrangement({ network, sysctls }: Play, file: string): string[] 
 
 /** Every play in a network namespace of its own. */
 function script(folder: string, plays: readonly Play[]): string {
-  const lines = ["set -e", "modprobe -a ip_vs veth"];
+  const lines = ["set -e", ["modprobe -a ip_vs veth", ...plays.flatMap(({ modules = [] }) => modules)].join(" ")];
   plays.forEach((play, index) => {
     const file = join(folder, String(index));
     const commands = [...arrangement(play, file), `exec ${player} ${file}.steps ${file}.answers wire eth0`];
