@@ -7,6 +7,7 @@ import type {
   ConnectionFilter,
   InterfaceStatus,
   Placement,
+  PlaneMove,
   PlaneName,
   PlaneStatistics,
   PlaneStatus,
@@ -92,4 +93,12 @@ export interface DataPlane extends DataPlaneReader {
   byPlane?(): readonly PlaneStatistics[];
   planeStatuses?(): readonly PlaneStatus[];
   placements?(): readonly Placement[];
+  /** What has gone from plane to plane, the newest last, a few; and what is going now, with the connections so far. */
+  moves?(): readonly PlaneMove[];
+  moving?(): { readonly from: PlaneName; readonly to: PlaneName; readonly connections: number } | undefined;
+  /**
+   * `ipvs`: everything goes there and the faster plane is left, until `xdp` opens that again and everything that it
+   * serves goes back. `round` runs the reconciler once. Rejects if that cannot be, and then all is as it was.
+   */
+  changePlane?(to: PlaneName, round: () => Promise<unknown>): Promise<void>;
 }

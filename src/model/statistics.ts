@@ -54,6 +54,19 @@ export interface Placement {
   readonly reason: string;
 }
 
+/** Services that went from one plane to another, with their connections. */
+export interface PlaneMove {
+  readonly at: Date;
+  readonly from: PlaneName;
+  readonly to: PlaneName;
+  readonly services: readonly string[];
+  /** Connections and templates that the new plane has. */
+  readonly connections: number;
+  /** Those that it has no place for: of a real server that is none any more, or its table is full. */
+  readonly left: number;
+  readonly seconds: number;
+}
+
 export interface TableStatistics {
   /** Slots of the connection table, 0: it has no limit; and those in use at the last whole sweep. */
   readonly size: number;

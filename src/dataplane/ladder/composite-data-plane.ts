@@ -9,12 +9,20 @@ import type {
   ConnectionFilter,
   InterfaceStatus,
   Placement,
+  PlaneMove,
   PlaneName,
   PlaneStatistics,
   PlaneStatus,
 } from "../../model/statistics.ts";
-import type { ApplyResult, DataPlane } from "../data-plane.ts";
+import type { ApplyResult, DataPlane, Handover, ImportReport } from "../data-plane.ts";
+import { carry, timeoutsToCarry } from "./carry.ts";
+import type { Load } from "./carry.ts";
 import { withInterfaces } from "./interfaces.ts";
+
+/** Moves that are remembered. */
+const movesKept = 10;
+/** How often a long move says how far it is, milliseconds. */
+const tellIntervalMs = 2000;
 
 export interface CompositeLog {
   info(message: string): void;
@@ -29,6 +37,8 @@ export interface Rung {
   open(): DataPlane;
   /** Whether it may be worth another try after `open` has thrown. */
   mayOpenNow(): boolean;
+  /** Opens it when the operator asks for it; absent: as `open`. */
+  reopen?(): Promise<DataPlane>;
 }
 
 export interface CompositeDeps {
@@ -44,6 +54,10 @@ interface Step {
   /** Why there is no plane, or why it is not to be used any more; empty if it was not needed yet. */
   reason: string;
   failed: boolean;
+  /** The operator wants it not to be used, and only the operator can end that; `failed` is true then, too. */
+  barred: boolean;
+  /** The bar is as old as the director: not worth telling. */
+  readonly unwanted: boolean;
 }
 
 type OpenStep = Step & { plane: DataPlane };
@@ -58,12 +72,21 @@ interface Running {
 interface Place {
   readonly step: Step;
   readonly reason: string;
+  /** Absent: nobody has asked for it, it only was on a plane that is left. */
+  readonly service?: PlannedService;
+  /** The plane meets only a part of its packets, and no other takes it. */
+  readonly inPart?: true;
 }
 
 /**
  * Made of rungs, the fastest first. `refusal` decides where a service belongs; the next `read` leaves out what is on
  * another plane, so that the reconciler plans it anew, and `apply` then takes it away there. So a service moves as it is
  * added: the new plane has it whole before the old one loses it.
+ *
+ * Its connections go along, so that packets meet them at every moment. To a plane in front of the kernel's stack (XDP):
+ * before packets meet the service there, and once more when they do; what is opened in between goes through to the plane
+ * behind until then. From such a plane: the new one gets the templates first, then the old one leaves new connections to
+ * the stack, its own ones follow, and it is left last.
  */
 export class CompositeDataPlane implements DataPlane {
   readonly #steps: readonly Step[];
@@ -73,18 +96,28 @@ export class CompositeDataPlane implements DataPlane {
   #timeouts: Timeouts | undefined;
   #running: Running | undefined;
   #listener: () => void = () => {};
+  readonly #moves: PlaneMove[] = [];
+  #moving: { from: PlaneName; to: PlaneName; connections: number; readonly began: number } | undefined;
+  /** While the operator has a plane changed: what went wrong, which ends it. */
+  #troubles: string[] | undefined;
 
-  /** `opened`: planes that are open from the start, by their rung; why others are not is told by `reasons`. */
+  /**
+   * `opened`: planes that are open from the start, by their rung; why others are not is told by `reasons`, and by `barred`
+   * why some are not to be used: what is on them goes elsewhere.
+   */
   constructor(
     rungs: readonly Rung[],
     opened: ReadonlyMap<PlaneName, DataPlane>,
     reasons: ReadonlyMap<PlaneName, string>,
     deps: CompositeDeps,
+    barred: ReadonlyMap<PlaneName, string> = new Map(),
   ) {
     this.#deps = deps;
     this.#steps = rungs.map((rung) => {
-      const reason = reasons.get(rung.name) ?? "";
-      return { rung, plane: undefined, reason, failed: reason !== "" };
+      const bar = barred.get(rung.name);
+      const reason = bar ?? reasons.get(rung.name) ?? "";
+      const unwanted = bar !== undefined;
+      return { rung, plane: undefined, reason, failed: reason !== "", barred: unwanted, unwanted };
     });
     for (const step of this.#steps) {
       const plane = opened.get(step.rung.name);
@@ -114,10 +147,10 @@ export class CompositeDataPlane implements DataPlane {
       const refusal = plane === undefined ? step.reason : plane.refusal(service);
       const hindrance = refusal === undefined ? plane?.hindrance?.(service) : undefined;
       if (refusal === undefined && hindrance === undefined) {
-        this.#place(key, { step, reason: reasons.join("; ") });
+        this.#place(key, { step, reason: reasons.join("; "), service });
         return undefined;
       }
-      if (refusal === undefined) partly ??= { step, reason: reasons.join("; ") };
+      if (refusal === undefined) partly ??= { step, reason: reasons.join("; "), service, inPart: true };
       reasons.push(refusal ?? hindrance ?? "");
     }
     if (partly !== undefined) {
@@ -191,36 +224,211 @@ export class CompositeDataPlane implements DataPlane {
 
   async #applyTo(step: OpenStep, changes: readonly Change[]): Promise<readonly ApplyResult[]> {
     try {
-      return await step.plane.apply(changes);
+      return await step.plane.apply(changes, this.#handoverTo(step));
     } catch (cause) {
       this.#fail(step, cause as Error);
       return changes.map((change) => ({ change, error: cause as Error }));
     }
   }
 
+  /** Services that are new on one plane, and still on another, bring their connections. */
+  #handoverTo(to: OpenStep): Handover | undefined {
+    const others = this.#open().filter((step) => step !== to);
+    if (others.length === 0) return undefined;
+    return {
+      arrived: async (services) => {
+        const arriving = new Set(services.map(printIdentity));
+        for (const from of others) {
+          const moving = new Set([...keysOf(from.plane)].filter((key) => arriving.has(key)));
+          if (moving.size === 0) continue;
+          const timeouts = timeoutsToCarry(from.plane.timeouts(), to.plane.timeouts());
+          if (timeouts.tcp + timeouts.tcpFin + timeouts.udp > 0) to.plane.setTimeouts(timeouts);
+          const what = from.plane.setLeaving === undefined ? "all" : "templates";
+          await this.#carry(from, to, { services: moving, what, replace: true });
+        }
+      },
+    };
+  }
+
+  /** Undefined: it could not be done, which matters only to an operator who has asked for it; then it rejects. */
+  async #carry(from: OpenStep, to: OpenStep, load: Load): Promise<ImportReport | undefined> {
+    const moving = { from: from.rung.name, to: to.rung.name, connections: 0, began: performance.now() };
+    let told = moving.began;
+    this.#moving = moving;
+    try {
+      return await carry(from.plane, to.plane, {
+        ...load,
+        progress: (done) => {
+          moving.connections = done;
+          if (performance.now() - told < tellIntervalMs) return;
+          told = performance.now();
+          this.#deps.log.info(`from plane ${moving.from} to plane ${moving.to}: ${done} connections so far`);
+        },
+      });
+    } catch (cause) {
+      const trouble = `connections cannot go from plane ${moving.from} to plane ${moving.to}: ${(cause as Error).message}`;
+      this.#deps.log.error(trouble);
+      this.#troubles?.push(trouble);
+      if (this.#troubles !== undefined) throw new Error(trouble, { cause });
+      return undefined;
+    } finally {
+      this.#moving = undefined;
+    }
+  }
+
   /** Takes services off planes that they do not belong on, once they are where they belong. */
   async #settle(): Promise<void> {
-    if (this.#misplaced.size === 0) return;
+    for (const step of this.#open()) if (step.failed) await this.#placeUnasked(step);
+    const leftOnes = this.#open().filter(({ failed }) => failed);
+    if (this.#misplaced.size === 0 && leftOnes.length === 0) return;
     const open = this.#open();
     const present = new Map<Step, ReadonlySet<string>>(open.map((step) => [step, keysOf(step.plane)]));
     for (const step of open) {
-      const astray = step.plane.read().services.filter(({ identity }) => {
+      const { services } = step.plane.read();
+      const astray = services.filter(({ identity }) => {
         const place = this.#places.get(printIdentity(identity));
         return place !== undefined && place.step !== step;
       });
-      const leaving = astray.filter(({ identity }) => {
-        const key = printIdentity(identity);
-        const place = this.#places.get(key);
-        return place !== undefined && present.get(place.step)?.has(key) === true;
-      });
-      if (leaving.length > 0) {
-        const changes = leaving.map(({ identity }): Change => ({ kind: "remove-service", identity }));
-        for (const { error } of await this.#applyTo(step, changes)) {
-          if (error !== undefined) this.#deps.log.error(`cannot leave plane ${step.rung.name}: ${error.message}`);
-        }
+      let left = 0;
+      for (const target of open) {
+        const leaving = astray.filter(({ identity }) => {
+          const key = printIdentity(identity);
+          return this.#places.get(key)?.step === target && present.get(target)?.has(key) === true && this.#isMet(key);
+        });
+        if (leaving.length > 0 && (await this.#leave(step, target, leaving))) left += leaving.length;
       }
-      if (step.failed && leaving.length === astray.length) this.#abandon(step);
+      if (step.failed && left === services.length) this.#abandon(step);
     }
+  }
+
+  /** Whether the plane that a service belongs on still meets its packets, now that it has it. */
+  #isMet(key: string): boolean {
+    const place = this.#places.get(key);
+    if (place?.service === undefined || place.inPart === true) return true;
+    return place.step.plane?.hindrance?.(place.service) === undefined;
+  }
+
+  /** False: the services stay where they are, as the operator's wish cannot be fulfilled without loss. */
+  async #leave(from: OpenStep, to: OpenStep, services: readonly VirtualService[]): Promise<boolean> {
+    const began = performance.now();
+    const identities = services.map(({ identity }) => identity);
+    const keys = identities.map(printIdentity);
+    let report: ImportReport | undefined;
+    try {
+      from.plane.setLeaving?.(identities, true);
+      const replace = from.plane.setLeaving !== undefined;
+      report = await this.#carry(from, to, { services: new Set(keys), what: "all", replace });
+    } catch {
+      // The trouble is noted, and told to the operator.
+      from.plane.setLeaving?.(identities, false);
+      return false;
+    }
+    const changes = identities.map((identity): Change => ({ kind: "remove-service", identity }));
+    for (const { error } of await this.#applyTo(from, changes)) {
+      if (error !== undefined) this.#deps.log.error(`cannot leave plane ${from.rung.name}: ${error.message}`);
+    }
+    this.#noteMove(from, to, keys, report, began);
+    return true;
+  }
+
+  #noteMove(from: Step, to: Step, services: readonly string[], report: ImportReport | undefined, began: number): void {
+    const { taken = 0, strange = 0, homeless = 0 } = report ?? {};
+    const seconds = (performance.now() - began) / 1000;
+    const planes = { from: from.rung.name, to: to.rung.name };
+    this.#moves.push({ at: new Date(), ...planes, services, connections: taken, left: strange + homeless, seconds });
+    this.#moves.splice(0, this.#moves.length - movesKept);
+    if (report === undefined) return;
+    const what = `services: ${services.length}, connections: ${taken}`;
+    const left = [
+      ...(strange > 0 ? [`${strange} of real servers that are none any more stay behind`] : []),
+      ...(homeless > 0 ? [`${homeless} find no room`] : []),
+    ];
+    this.#deps.log.info(
+      [`Moved from plane ${planes.from} to plane ${planes.to}: ${what} in ${seconds.toFixed(1)} s`, ...left].join("; "),
+    );
+  }
+
+  /** What nobody asks for, but packets meet on a plane that is to be left, goes along. */
+  async #placeUnasked(step: OpenStep): Promise<void> {
+    const target = this.#open().find((other) => other !== step && !other.failed);
+    const unasked = step.plane.read().services.filter(({ identity }) => !this.#places.has(printIdentity(identity)));
+    if (target === undefined || unasked.length === 0) return;
+    for (const service of unasked) {
+      const { identity } = service;
+      const changes = [
+        { kind: "add-service" as const, service },
+        ...service.realServers.map((realServer) => ({ kind: "add-real-server" as const, identity, realServer })),
+      ];
+      const failed = (await this.#applyTo(target, changes)).find(({ error }) => error !== undefined);
+      if (failed === undefined) this.#places.set(printIdentity(identity), { step: target, reason: step.reason });
+      else
+        this.#deps.log.error(`${printIdentity(identity)} stays on plane ${step.rung.name}: ${failed.error?.message}`);
+    }
+  }
+
+  moves(): readonly PlaneMove[] {
+    return this.#moves;
+  }
+
+  moving(): { readonly from: PlaneName; readonly to: PlaneName; readonly connections: number } | undefined {
+    return this.#moving;
+  }
+
+  async changePlane(to: PlaneName, round: () => Promise<unknown>): Promise<void> {
+    if (this.#troubles !== undefined) throw new Error("the planes are being changed already");
+    const [first, ...slower] = this.#steps;
+    const wanted = this.#steps.find(({ rung }) => rung.name === to);
+    if (first === undefined || wanted === undefined) throw new Error(`there is no plane ${to}`);
+    this.#troubles = [];
+    try {
+      if (wanted === first) await this.#adopt(first, slower, round);
+      else await this.#handBack(first, wanted, round);
+    } finally {
+      this.#troubles = undefined;
+    }
+  }
+
+  async #handBack(first: Step, wanted: Step, round: () => Promise<unknown>): Promise<void> {
+    if (first.plane === undefined || first.barred) throw new Error(`plane ${first.rung.name} is not in use`);
+    const before = { ...wanted };
+    if (wanted.barred) Object.assign(wanted, { barred: false, failed: false, reason: "" });
+    if (this.#demand(wanted) === undefined) {
+      const { reason } = wanted;
+      Object.assign(wanted, {
+        barred: before.barred,
+        failed: before.failed || wanted.failed,
+        reason: before.reason || reason,
+      });
+      throw new Error(reason);
+    }
+    const { failed, reason } = first;
+    Object.assign(first, { barred: true, failed: true, reason: "handed back to the kernel by the operator" });
+    await round();
+    if (first.plane === undefined) return;
+    // Whatever has come to the other plane goes away there as it has come.
+    const troubles = this.#troubles?.splice(0) ?? [];
+    Object.assign(first, { barred: false, failed, reason });
+    if (before.barred) Object.assign(wanted, { barred: true, failed: true, reason: before.reason });
+    await round();
+    throw new Error(troubles[0] ?? `services cannot leave plane ${first.rung.name}; the log tells why`);
+  }
+
+  async #adopt(first: Step, slower: readonly Step[], round: () => Promise<unknown>): Promise<void> {
+    if (first.plane !== undefined && !first.failed) throw new Error(`plane ${first.rung.name} is in use already`);
+    const { failed, barred, reason } = first;
+    const fresh = first.plane === undefined;
+    if (fresh) this.#take(first, await (first.rung.reopen?.() ?? Promise.resolve(first.rung.open())));
+    Object.assign(first, { barred: false, failed: false, reason: "" });
+    await round();
+    const stuck = [...this.#misplaced].filter((key) =>
+      slower.some(({ plane }) => plane !== undefined && holds(plane, key)),
+    );
+    const served = [...this.#places.values()].some(({ step }) => step === first);
+    if (served && stuck.length === 0) return;
+    const troubles = [...(this.#troubles?.splice(0) ?? []), ...this.placements().map((each) => each.reason)];
+    Object.assign(first, { failed, barred, reason });
+    await round();
+    throw new Error(troubles[0] ?? `no service can be on plane ${first.rung.name}`);
   }
 
   timeouts(): Timeouts {
@@ -259,7 +467,7 @@ export class CompositeDataPlane implements DataPlane {
     const first = this.#steps[0];
     if (first === undefined || first === last || first.plane === undefined || first.failed) {
       const known = new Set(statuses.map(({ ifindex }) => ifindex));
-      const reason = first === undefined || first === last ? "" : first.reason;
+      const reason = first === undefined || first === last || first.unwanted ? "" : first.reason;
       const others = this.#deps
         .interfacesOf(last.plane.read().services.filter(({ identity }) => this.#places.has(printIdentity(identity))))
         .filter(({ ifindex }) => !known.has(ifindex))
@@ -280,7 +488,8 @@ export class CompositeDataPlane implements DataPlane {
   }
 
   planeStatuses(): readonly PlaneStatus[] {
-    return this.#steps.map(({ rung, plane, reason, failed }) => ({
+    const told = this.#steps.filter(({ barred, unwanted, plane }) => !(barred && unwanted) || plane !== undefined);
+    return told.map(({ rung, plane, reason, failed }) => ({
       plane: rung.name,
       state: failed ? "failed" : plane === undefined ? "idle" : "active",
       reason,
@@ -367,7 +576,7 @@ export class CompositeDataPlane implements DataPlane {
 
   /** The plane, opened if it is not yet; undefined if it cannot be had, with the reason in the step. */
   #demand(step: Step): DataPlane | undefined {
-    if (step.failed && (step.plane !== undefined || !step.rung.mayOpenNow())) return undefined;
+    if (step.failed && (step.barred || step.plane !== undefined || !step.rung.mayOpenNow())) return undefined;
     if (step.plane !== undefined) return step.plane;
     try {
       this.#take(step, step.rung.open());

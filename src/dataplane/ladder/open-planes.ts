@@ -9,9 +9,9 @@ import { openIpvsDataPlane } from "../ipvs/ipvs-data-plane.ts";
 import type { PlaneLog } from "../xdp/interfaces.ts";
 import type { Network } from "../xdp/network.ts";
 import { defaultBpffs, openXdpDataPlane } from "../xdp/xdp-data-plane.ts";
-import type { XdpOptions } from "../xdp/xdp-data-plane.ts";
+import type { XdpDataPlane, XdpOptions } from "../xdp/xdp-data-plane.ts";
 import { CompositeDataPlane } from "./composite-data-plane.ts";
-import type { Rung } from "./composite-data-plane.ts";
+import type { CompositeDeps, Rung } from "./composite-data-plane.ts";
 
 /** `auto`: native XDP, generic XDP, the kernel's IPVS, for each interface and service the first that works. */
 export type PlaneChoice = "auto" | "native" | "generic" | "ipvs";
@@ -43,15 +43,22 @@ export async function openPlanes(options: PlanesOptions, deps: PlanesDeps): Prom
   const { native, network, log } = deps;
   const opened = new Map<PlaneName, DataPlane>();
   const reasons = new Map<PlaneName, string>();
+  const barred = new Map<PlaneName, string>();
+  const pinned = isPinned(options.bpffs ?? defaultBpffs);
+  const mode = choice === "ipvs" ? "auto" : choice;
+  const openXdp = (): Promise<XdpDataPlane> => openXdpDataPlane({ ...xdpOptions, mode }, deps);
   let adopted = false;
-  if (choice !== "ipvs") {
+  if (choice === "ipvs") barred.set("xdp", "plane ipvs was asked for");
+  else if (choice !== "auto") barred.set("ipvs", `plane ${choice} was asked for`);
+  // What is attached goes on until its services are where they were asked for.
+  if (choice !== "ipvs" || pinned) {
     try {
-      const xdp = await openXdpDataPlane({ ...xdpOptions, mode: choice }, deps);
+      const xdp = await openXdp();
       adopted = xdp.adopted;
       opened.set("xdp", xdp);
     } catch (cause) {
       const { message } = cause as Error;
-      if (choice !== "auto" || isPinned(options.bpffs ?? defaultBpffs)) throw cause;
+      if (choice !== "auto" || pinned) throw cause;
       opened.set("ipvs", openInstead(native, message, cause));
       reasons.set("xdp", message);
       log.warn(`plane xdp cannot be used, the kernel's IPVS forwards: ${message}`);
@@ -66,17 +73,18 @@ export async function openPlanes(options: PlanesOptions, deps: PlanesDeps): Prom
       throw new Error("the XDP plane is opened at the start only");
     },
     mayOpenNow: () => false,
+    reopen: openXdp,
   };
   const ipvsRung: Rung = { name: "ipvs", open: () => openIpvsDataPlane(native), mayOpenNow: ipvsIsLoaded };
-  const rungs = choice === "auto" ? [xdpRung, ipvsRung] : choice === "ipvs" ? [ipvsRung] : [xdpRung];
-  const plane = new CompositeDataPlane(rungs, opened, reasons, {
+  const compositeDeps: CompositeDeps = {
     log,
     interfacesOf: (services) =>
       network.derive(
         services.flatMap(({ identity }) => (identity.kind === "address" ? identity.address : [])),
         [],
       ),
-  });
+  };
+  const plane = new CompositeDataPlane([xdpRung, ipvsRung], opened, reasons, compositeDeps, barred);
   return { plane, adopted };
 }
 
