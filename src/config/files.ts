@@ -1,4 +1,5 @@
 import { accessSync, constants, statSync } from "node:fs";
+import type { Stats } from "node:fs";
 import { dirname } from "node:path";
 
 /** What the parser asks of the file system. Nothing is created or changed. */
@@ -9,7 +10,7 @@ export interface Files {
 }
 
 export const systemFiles: Files = {
-  isDirectory: (path) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false,
+  isDirectory: (path) => statusOf(path)?.isDirectory() ?? false,
   appendError: (path) => {
     try {
       const exists = statSync(path, { throwIfNoEntry: false });
@@ -22,3 +23,16 @@ export const systemFiles: Files = {
     }
   },
 };
+
+export function isRegularFile(path: string): boolean {
+  return statusOf(path)?.isFile() ?? false;
+}
+
+/** Undefined also if a part of the path is a file, may not be looked into or is too long: nothing is there to be used. */
+function statusOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}

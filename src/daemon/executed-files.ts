@@ -1,6 +1,6 @@
 /** `execute`: other configurations that are served with the main one, by the same daemon and its one data path. */
-import { statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { isRegularFile } from "../config/files.ts";
 import { watchConfig } from "../config/load.ts";
 import type { Configuration } from "../config/read.ts";
 import type { Config, ConfiguredService, Diagnostic } from "../model/config.ts";
@@ -131,7 +131,7 @@ export class ExecutedFiles {
 /** Where ldirectord looks for a configuration by its name; and at last beside the file that names it. */
 function findExecuted(name: string, by: string): string | undefined {
   return [join("/etc/ha.d", name), join("/etc/ha.d/conf", name), resolve(name), resolve(dirname(by), name)].find(
-    (path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true,
+    isRegularFile,
   );
 }
 

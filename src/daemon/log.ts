@@ -187,8 +187,11 @@ class FileSink implements Sink {
   }
 
   #moved(): boolean {
-    const now = statSync(this.#path, { throwIfNoEntry: false });
-    return now === undefined || identityOf(now) !== this.#identity;
+    try {
+      return identityOf(statSync(this.#path)) !== this.#identity;
+    } catch {
+      return true; // Whatever keeps it from being seen.
+    }
   }
 }
 

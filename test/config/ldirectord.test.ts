@@ -124,8 +124,8 @@ function seconds(value: unknown): number {
 function realsOf(virtual: ReadVirtual): Map<string, object> {
   const reals = new Map<string, object>();
   for (const real of virtual.real) {
-    // ipvsadm takes no such weight: what an earlier line of the same server has made stays.
-    if (number(real.weight) > 65_535) continue;
+    // ipvsadm takes no such weight or thresholds: what an earlier line of the same server has made stays.
+    if (number(real.weight) > 65_535 || number(real["l-threshold"]) > number(real["u-threshold"])) continue;
     const address = bare(real.server);
     const port = tablePort(real.port, real.forward, virtual);
     reals.set(realServerKey({ address, port }), {

@@ -1,8 +1,9 @@
 /** ldirectord 4.12's command line, exit statuses, pid file and signals, for the scripts that were written for it. */
-import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
+import { isRegularFile } from "../../config/files.ts";
 import { ask, NotRunningError } from "../../control/client.ts";
 import { readDaemonOptions } from "../../control/daemon-options.ts";
 import type { DaemonOptions } from "../../control/daemon-options.ts";
@@ -139,14 +140,7 @@ export function parseArguments(args: readonly string[]): Parsed {
 
 /** Where ldirectord looks for a configuration, in its order; the first regular file is it. */
 function findConfig(name: string): string | undefined {
-  const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
-  return [`/etc/ha.d/${name}`, `/etc/ha.d/conf/${name}`, name].find((path) => {
-    try {
-      return isFile(path);
-    } catch {
-      return false; // A part of the path is a file, or may not be looked into: it is not there.
-    }
-  });
+  return [`/etc/ha.d/${name}`, `/etc/ha.d/conf/${name}`, name].find(isRegularFile);
 }
 
 function helpOf(): string {
