@@ -67,15 +67,20 @@ static __always_inline bool is_over(const struct packet *packet, __u64 word,
 	       is_quiescent(word_real_server(word));
 }
 
-static __always_inline int forward_fragment(struct xdp_md *ctx, const struct packet *packet,
+static __always_inline int forward_fragment(struct xdp_md *ctx, struct packet *packet,
 					    const bool ipv6)
 {
 	__u32 id = fragment_lookup(packet);
 	struct real_server *real_server;
+	int result;
 
 	if (!id)
 		/* A fragment for the director itself, or whose first one has not come. */
 		return pass(COUNTER(pass_fragment));
+	result = check_unusual(ctx, packet);
+	if (result != GO_ON)
+		return result;
+	count(COUNTER(forward_fragment));
 	if (id & FRAGMENT_OF_REPLY)
 		return send_reply(ctx, packet, id & ~FRAGMENT_OF_REPLY);
 	real_server = lookup(real_servers, id);
@@ -85,16 +90,12 @@ static __always_inline int forward_fragment(struct xdp_md *ctx, const struct pac
 }
 
 /* Neither TCP nor UDP of a service, nor a fragment of it. */
-static __always_inline int direct_icmp(struct xdp_md *ctx, struct packet *packet, const bool ipv6)
+static __always_inline int direct_icmp(struct xdp_md *ctx, struct packet *packet)
 {
-	int id;
+	int id = check_unusual(ctx, packet);
 
-	if (!ipv6) {
-		int result = check_ipv4(ctx, packet);
-
-		if (result != GO_ON)
-			return result;
-	}
+	if (id != GO_ON)
+		return id;
 	id = icmp_related(ctx, packet);
 	if (id == RELATED_TO_NONE)
 		return error_of_tunnel(ctx, packet);
@@ -110,7 +111,7 @@ static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, con
 
 	result = ipv6 ? parse_ipv6(ctx, packet) : parse_ipv4(ctx, packet);
 	if (result != GO_ON)
-		return result == GO_ON_ICMP ? direct_icmp(ctx, packet, ipv6) : result;
+		return result == GO_ON_ICMP ? direct_icmp(ctx, packet) : result;
 	if (packet->fragment == FRAGMENT_LATER)
 		return forward_fragment(ctx, packet, ipv6);
 	packet->service = service_lookup(packet, ipv6);

@@ -16,7 +16,8 @@ static __always_inline void fragment_fill(struct fragment_key *key, const struct
 	__builtin_memcpy(key->source, packet->source, 16);
 	__builtin_memcpy(key->destination, packet->destination, 16);
 	key->id = packet->fragment_id;
-	key->protocol = packet->protocol;
+	/* Of IPv6 the identification alone counts: what follows the fragment header may be an extension header. */
+	key->protocol = packet->family == FAMILY_IPV6 ? IPPROTO_FRAGMENT : packet->protocol;
 }
 
 __noinline int fragment_remember(const struct packet *packet, __u32 real_server)
@@ -43,7 +44,6 @@ __noinline int fragment_lookup(const struct packet *packet)
 	value = bpf_map_lookup_elem(&fragments, &key);
 	if (!value || sweep.tick - value->tick > FRAGMENT_LIFETIME)
 		return 0;
-	count(COUNTER(forward_fragment));
 	return value->real_server;
 }
 

@@ -323,6 +323,14 @@ static __always_inline int check_ipv4(struct xdp_md *ctx, struct packet *packet)
 	return GO_ON;
 }
 
+/* The same, out of line, for packets of either family that take another way than most. */
+__noinline int check_unusual(struct xdp_md *ctx, struct packet *packet)
+{
+	if (!packet)
+		return XDP_ABORTED;
+	return packet->family == FAMILY_IPV6 ? GO_ON : check_ipv4(ctx, packet);
+}
+
 /*
  * Walks the extension headers that IPVS looks through. Returns the offset of
  * the transport header, or 0 when there is none for us.

@@ -143,15 +143,19 @@ __noinline int send_reply(struct xdp_md *ctx, const struct packet *packet, __u32
 }
 
 /* A packet that is not for a virtual address, where some real servers are masqueraded. */
-__noinline int reply(struct xdp_md *ctx, const struct packet *packet)
+__noinline int reply(struct xdp_md *ctx, struct packet *packet)
 {
 	if (!packet)
 		return XDP_ABORTED;
 	struct connection connection = {};
 	__u32 id = reply_lookup(packet, &connection);
+	int result;
 
 	if (!id)
 		return pass(COUNTER(pass_not_service));
+	result = check_unusual(ctx, packet);
+	if (result != GO_ON)
+		return result;
 	/* A pointer that comes from a call is none to the verifier. */
 	connection.slot = slot_at(connection.index);
 	if (!connection.slot)

@@ -48,7 +48,8 @@ static __always_inline bool may_open(const struct packet *packet)
 		return !(packet->flags & TCP_RST) &&
 		       (packet->flags & TCP_SYN || settings.sloppy_tcp);
 	case IPPROTO_SCTP:
-		return packet->flags == SCTP_INIT || settings.sloppy_sctp;
+		return packet->flags == SCTP_INIT ||
+		       (settings.sloppy_sctp && packet->flags != SCTP_ABORT);
 	default:
 		return true;
 	}

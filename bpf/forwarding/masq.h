@@ -67,9 +67,11 @@ __noinline int rewrite_sctp(struct xdp_md *ctx, const struct packet *packet, __u
 	__be16 before = source ? packet->source_port : packet->destination_port, after = port;
 	__u32 at = source ? 0 : 2;
 
+	if (length < SCTP_HEADER)
+		return 0;
 	if (before == after)
 		return 1;
-	if (packet->fragment || length < 12 || length > 0xffff ||
+	if (packet->fragment || length > 0xffff ||
 	    bpf_xdp_load_bytes(ctx, l4 + SCTP_CHECKSUM_OFFSET, &crc, sizeof(crc)))
 		return 0;
 	crc ^= crc_change(before ^ after, length - at - 2);
@@ -90,7 +92,8 @@ __noinline int rewrite_endpoint(struct xdp_md *ctx, const struct packet *packet,
 	__be16 *check;
 	__u64 change;
 
-	if (packet->flags & HEADER_SHORT)
+	/* SCTP needs no chunk behind its header. */
+	if (packet->flags & HEADER_SHORT && packet->protocol != IPPROTO_SCTP)
 		return 0;
 	if (!rewrite_address(ip, data_end, packet, to, &change))
 		return 0;

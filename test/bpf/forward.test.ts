@@ -326,4 +326,28 @@ describe("forwarding", { skip: cannotRun }, () => {
     assert.equal(program.run(v6fragment(0, 1, first)).verdict, "TX");
     assert.equal(program.run(v6fragment(24, 0, Buffer.alloc(16))).verdict, "TX");
   });
+
+  it("knows a later IPv6 fragment whatever header follows that of the fragment", () => {
+    const program = openProgram();
+    program.service({ address: v6.destination, protocol: "udp", realServers: [{ address: "fd00:200::1" }] });
+    const options = [0, 0, 1, 4, 0, 0, 0, 0];
+    const fragment = (offset: number, more: number) => [0, 0, offset >> 8, (offset & 0xf8) | more, 9, 9, 9, 9];
+    const hopByHop = { type: 0, bytes: options };
+    const first = frame({
+      ...v6,
+      protocol: 17,
+      extensions: [hopByHop, { type: 44, bytes: fragment(0, 1) }, { type: 60, bytes: options }],
+      transport: Buffer.from([0x13, 0x88, 0, 80, 0, 24, 0, 0]),
+    });
+    // Its fragment header names what the fragmented part begins with: destination options.
+    const later = frame({
+      ...v6,
+      protocol: 60,
+      extensions: [hopByHop, { type: 44, bytes: fragment(16, 0) }],
+      transport: Buffer.alloc(16),
+    });
+    assert.equal(program.run(later).verdict, "PASS");
+    assert.equal(program.run(first).verdict, "TX");
+    assert.equal(program.run(later).verdict, "TX");
+  });
 });

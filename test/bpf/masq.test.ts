@@ -101,19 +101,68 @@ if (inRoutedNamespace(import.meta.filename, cannotRun)) {
       it(`takes a VLAN's tag off and puts another one on, over ${family}`, () => {
         const program = openRoutedProgram();
         program.interface(1, 7, directorMac);
-        const { virtual: address, real } = addresses;
-        program.service({
-          address,
-          realServers: [{ address: real, port: 8080, method: "masq", mac: realMac, vlan: 9 }],
+        const { client, virtual: address, real } = addresses;
+        const realServers = [{ address: real, port: 8080, method: "masq" as const, mac: realMac, vlan: 9 }];
+        for (const protocol of ["tcp", "udp", "sctp"] as const) program.service({ address, protocol, realServers });
+        const vlans = [{ id: 7, priority: 3 }];
+        const init = Buffer.from([1, 0, 0, 8, 1, 2, 3, 4]);
+        const associate = (sourcePort: number, destinationPort: number) => ({
+          protocol: 132,
+          transport: sctp(sourcePort, destinationPort, init),
         });
-        const { sent, wanted } = request(addresses, { vlans: [{ id: 7, priority: 3 }] });
-        const { data } = program.run(sent);
-        assert.equal(data.readUInt32BE(12), 0x81000009);
-        assert.deepEqual(packetOf(data), packetOf(wanted));
-        const back = answer(addresses, { flags: "SA", vlans: [{ id: 7 }] });
-        const reply = program.run(back.sent);
-        assert.equal(reply.verdict, "REDIRECT");
-        assert.deepEqual(packetOf(reply.data), packetOf(answer(addresses, { flags: "SA" }).wanted));
+        const sent: [Buffer, Buffer][] = packets
+          .filter(({ only = family }) => only === family)
+          .map((packet) => {
+            const { sent, wanted } = request(addresses, { ...packet, vlans });
+            return [sent, wanted];
+          });
+        const ends = { source: client, destination: address };
+        const wanted = frame({ ...ends, destination: real, ...associate(40000, 8080) });
+        sent.push([frame({ ...ends, ...associate(40000, 80), vlans }), routed(wanted, realMac, directorMac)]);
+        for (const [bytes, there] of sent) {
+          const { verdict, data } = program.run(bytes);
+          assert.equal(verdict, "TX");
+          assert.equal(data.readUInt32BE(12), 0x81000009);
+          assert.equal(packetOf(data).toString("hex"), packetOf(there).toString("hex"));
+        }
+        for (const { name: _name, only = family, ...packet } of packets) {
+          if (only !== family) continue;
+          const back = answer(addresses, { flags: "SA", ...packet, vlans });
+          const reply = program.run(back.sent);
+          assert.equal(reply.verdict, "REDIRECT");
+          const { wanted } = answer(addresses, { flags: "SA", ...packet });
+          assert.equal(reply.data.readUInt16BE(12), isIpv6(real) ? 0x86dd : 0x0800);
+          assert.equal(packetOf(reply.data).toString("hex"), packetOf(wanted).toString("hex"));
+        }
+      });
+
+      it(`sends on SCTP without a chunk, if its header is whole, over ${family}`, () => {
+        program.reset();
+        const { client, virtual, real } = addresses;
+        const there = { source: client, destination: virtual, protocol: 132 };
+        const back = { source: real, destination: client, protocol: 132 };
+        program.run(frame({ ...there, transport: sctp(40000, 80, Buffer.from([1, 0, 0, 4])) }));
+        for (const rest of [0, 1, 2, 3]) {
+          const nothing = Buffer.alloc(rest, 7);
+          const { verdict, data } = program.run(frame({ ...there, transport: sctp(40000, 80, nothing) }));
+          assert.equal(verdict, "TX");
+          const wanted = frame({ ...there, destination: real, transport: sctp(40000, 8080, nothing) });
+          assert.equal(data.toString("hex"), routed(wanted, realMac, directorMac).toString("hex"));
+          const reply = program.run(frame({ ...back, transport: sctp(8080, 40000, nothing) }));
+          assert.equal(reply.verdict, "REDIRECT");
+          const answered = frame({ ...back, source: virtual, transport: sctp(80, 40000, nothing) });
+          assert.equal(reply.data.toString("hex"), routed(answered, gatewayMac, outMac).toString("hex"));
+        }
+        assert.equal(program.slots()[0]?.state, "SCTP_INIT1", "no chunk, no change");
+        const whole = sctp(40000, 80, Buffer.alloc(0));
+        for (const length of [4, 8, 11]) {
+          assert.equal(program.run(frame({ ...there, transport: whole.subarray(0, length) })).verdict, "DROP");
+        }
+        assert.equal(program.counters().drop_short_header, 3n);
+        for (const length of [0, 1, 3]) {
+          const bytes = frame({ ...there, transport: whole.subarray(0, length) });
+          assert.deepEqual(program.run(bytes), { verdict: "PASS", data: bytes });
+        }
       });
 
       it(`leaves a wrong checksum wrong over ${family}`, () => {
@@ -263,6 +312,32 @@ if (inRoutedNamespace(import.meta.filename, cannotRun)) {
       const { sent } = answer(families.IPv4, { flags: "SA" });
       assert.deepEqual(program.run(sent), { verdict: "PASS", data: sent });
       assert.equal(program.counters().pass_not_service, 1n);
+    });
+
+    it("leaves to the stack what is wrong with a reply's header, and a fragment's", () => {
+      program.reset();
+      const { client, virtual, real } = families.IPv4;
+      const spoilt = (bytes: Buffer): Buffer => {
+        const copy = Buffer.from(bytes);
+        copy[24] = (copy[24] ?? 0) ^ 1;
+        return copy;
+      };
+      program.run(request(families.IPv4, {}).sent);
+      const sourceRoute = { options: [0x83, 7, 4, 10, 0, 0, 9] };
+      const first = { source: client, destination: virtual, protocol: "udp", id: 9, fragment: 0x2000 } as const;
+      const later = { ...first, protocol: 17, fragment: 2, transport: Buffer.alloc(24) } as const;
+      assert.equal(program.run(frame({ ...first, payload: Buffer.alloc(8) })).verdict, "TX");
+      for (const sent of [
+        spoilt(answer(families.IPv4, { flags: "SA" }).sent),
+        answer(families.IPv4, { flags: "SA", ...sourceRoute }).sent,
+        spoilt(frame(later)),
+        frame({ ...later, ...sourceRoute }),
+      ]) {
+        assert.deepEqual(program.run(sent), { verdict: "PASS", data: sent });
+      }
+      assert.deepEqual([program.counters().pass_malformed, program.counters().pass_option], [2n, 2n]);
+      assert.equal(program.run(frame(later)).verdict, "TX");
+      assert.deepEqual(addressOf(program.run(frame(later)).data, "destination"), addressBytes(real));
     });
 
     it("finds whose reply it is where services share a real server", () => {

@@ -59,6 +59,7 @@ describe("SCTP", { skip: cannotRun }, () => {
     assert.equal(program.run(sctp(COOKIE_ECHO)).verdict, "PASS");
     assert.equal(program.run(sctp()).verdict, "DROP");
     program.set({ sloppy_sctp: 1 });
+    assert.equal(program.run(sctp(ABORT)).verdict, "PASS");
     assert.equal(program.run(sctp(COOKIE_ECHO)).verdict, "TX");
     assert.equal(program.slots()[0]?.state, "SCTP_ESTABLISHED");
   });

@@ -7,6 +7,7 @@ import { familyOf } from "../../src/model/service.ts";
 import type { Protocol, RealServer, ServiceIdentity, Tunnel } from "../../src/model/service.ts";
 import { addressBytes, checksum, frame } from "../support/packet.ts";
 import type { FrameSpec } from "../support/packet.ts";
+import { crc32c } from "../support/transport.ts";
 import { directorMac } from "./play.ts";
 import { createRandom } from "./seeded.ts";
 
@@ -115,6 +116,7 @@ interface Scene {
 }
 
 const ethernet = 14;
+const sctpProtocol = 132;
 
 /** An IPv4 header whose checksum is right again after it was changed. */
 function resummed(bytes: Buffer): Buffer {
@@ -131,16 +133,25 @@ function changed(bytes: Buffer, at: number, ...values: readonly number[]): Buffe
   return copy;
 }
 
+/** An SCTP packet whose checksum (CRC-32C, RFC 9260) is right again, if it reaches so far. */
+function sctpSummed(bytes: Buffer): Buffer {
+  if (bytes.length < 12) return bytes;
+  bytes.writeUInt32LE(0, 8);
+  bytes.writeUInt32LE(crc32c(bytes), 8);
+  return bytes;
+}
+
 /** The frame's IP packet cut to so many bytes behind the IP header, its length fields told so. */
 function cut(bytes: Buffer, transportBytes: number, ipv6: boolean): Buffer {
   const header = ipv6 ? 40 : 20;
   const copy = Buffer.from(bytes.subarray(0, ethernet + header + transportBytes));
   if (ipv6) copy.writeUInt16BE(transportBytes, ethernet + 4);
   else copy.writeUInt16BE(header + transportBytes, ethernet + 2);
+  if (copy[ethernet + (ipv6 ? 6 : 9)] === sctpProtocol) sctpSummed(copy.subarray(ethernet + header));
   return ipv6 ? copy : resummed(copy);
 }
 
-/** An SCTP packet of one chunk, with a right checksum (CRC-32C, RFC 9260). */
+/** An SCTP packet of one chunk, with a right checksum. */
 export function sctp(sourcePort: number, destinationPort: number, type: number, chunkFlags = 0, length = 20): Buffer {
   const bytes = Buffer.alloc(12 + Math.ceil(length / 4) * 4);
   bytes.writeUInt16BE(sourcePort, 0);
@@ -149,13 +160,7 @@ export function sctp(sourcePort: number, destinationPort: number, type: number, 
   bytes[12] = type;
   bytes[13] = chunkFlags;
   bytes.writeUInt16BE(length, 14);
-  let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-  }
-  bytes.writeUInt32LE(~crc >>> 0, 8);
-  return bytes;
+  return sctpSummed(bytes);
 }
 
 /** INIT in the place of a SYN, COOKIE ECHO of an acknowledgement, DATA of what has more. */
@@ -345,13 +350,14 @@ export const classes: Readonly<Record<string, Class>> = {
   "a wrong UDP length": udpOnly(({ packet, ipv6, below }) => [
     changed(packet({ payload: Buffer.alloc(20) }), ethernet + (ipv6 ? 44 : 24), 0, below(100)),
   ]),
-  "a transport header cut short, new": portsOnly(({ packet, ipv6, below, target }) => [
-    cut(packet(), below({ tcp: 20, udp: 8, sctp: 16 }[target.protocol]), ipv6),
-  ]),
-  "a transport header cut short, live": portsOnly(({ packet, opened, ipv6, below, target }) => [
+  "a transport header cut short, new": ({ packet, ipv6, below, target: { protocol } }) => [
+    // The stack answers SCTP that has no ports.
+    cut(packet(), protocol === "sctp" ? 4 + below(12) : below({ tcp: 20, udp: 8 }[protocol]), ipv6),
+  ],
+  "a transport header cut short, live": ({ packet, opened, ipv6, below, target: { protocol } }) => [
     ...opened(),
-    cut(packet({ flags: "A" }), below({ tcp: 20, udp: 8, sctp: 16 }[target.protocol]), ipv6),
-  ]),
+    cut(packet({ flags: "A" }), protocol === "sctp" ? 4 + below(12) : below({ tcp: 20, udp: 8 }[protocol]), ipv6),
+  ],
   "a wrong TCP data offset": tcpOnly(({ packet, opened, ipv6, below }) => [
     ...(below(2) === 0 ? opened() : []),
     changed(packet({ payload: Buffer.alloc(30) }), ethernet + (ipv6 ? 52 : 32), below(16) << 4),
@@ -400,25 +406,27 @@ export const classes: Readonly<Record<string, Class>> = {
       packet([option(7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0), option(0x44, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0)][below(2)]),
     ]),
   ),
-  "IPv4 options that are refused": ipv4Only(({ packet, below }) => [
-    packet(
-      [
-        option(0x83, 7, 4, 10, 0, 0, 9),
-        option(0x89, 7, 4, 10, 0, 0, 9),
-        option(7, 0, 4, 0),
-        option(7, 60, 4, 0),
-        option(0x44, 3, 5, 0),
-        option(0x44, 8, 5, 1, 0, 0, 0, 0),
-        option(0x44, 8, 4, 0, 0, 0, 0, 0),
-        option(0x44, 8, 9, 0xf0, 0, 0, 0, 0),
-        option(0x44, 8, 5, 2, 0, 0, 0, 0),
-        option(7, 7, 3, 0, 0, 0, 0),
-        option(7, 7, 5, 0, 0, 0, 0),
-        option(7, 2, 0, 0),
-        option(0x94, 2, 0, 0),
-      ][below(13)],
-    ),
-  ]),
+  "IPv4 options that are refused": servedOnly(
+    ipv4Only(({ packet, below }) => [
+      packet(
+        [
+          option(0x83, 7, 4, 10, 0, 0, 9),
+          option(0x89, 7, 4, 10, 0, 0, 9),
+          option(7, 0, 4, 0),
+          option(7, 60, 4, 0),
+          option(0x44, 3, 5, 0),
+          option(0x44, 8, 5, 1, 0, 0, 0, 0),
+          option(0x44, 8, 4, 0, 0, 0, 0, 0),
+          option(0x44, 8, 9, 0xf0, 0, 0, 0, 0),
+          option(0x44, 8, 5, 2, 0, 0, 0, 0),
+          option(7, 7, 3, 0, 0, 0, 0),
+          option(7, 7, 5, 0, 0, 0, 0),
+          option(7, 2, 0, 0),
+          option(0x94, 2, 0, 0),
+        ][below(13)],
+      ),
+    ]),
+  ),
   "other protocols": ({ packet, below }) => [
     packet({ protocol: [2, 4, 41, 47, 50, 51, 89, 103, 136, 253][below(10)] ?? 253, transport: Buffer.alloc(40, 1) }),
   ],
