@@ -157,7 +157,7 @@ install: ## install into PREFIX (/usr/local), with man pages and a systemd unit
 	$(Q)rm -rf $(lib)
 	$(Q)install -d $(lib)/bin $(lib)/build $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
 	$(Q)install -m 755 bin/xlb $(lib)/bin/xlb
-	$(Q)cp -P bin/ldirectord $(lib)/bin
+	$(Q)cp -P bin/ldirectord bin/ipvsadm $(lib)/bin
 	$(Q)install -m 644 package.json LICENSE $(lib)
 	$(Q)cp -R LICENSES $(lib)
 	$(Q)cp -R build/src build/native build/bpf $(lib)/build

@@ -292,6 +292,36 @@ const commandProse: Readonly<Record<string, Prose>> = {
       },
     ],
   },
+  ipvsadm: {
+    description: [
+      "Takes ipvsadm's command line in ipvsadm's place: every command and option of ipvsadm 1.31, with its output, its " +
+        "messages and its exit status, so that scripts and monitoring work unchanged. **xlb ipvsadm -h** prints them " +
+        "all, and ipvsadm(8) explains them. A link named ipvsadm to xlb does the same.",
+      "Like the original it needs no daemon: it acts on the data plane of the network namespace it runs in, and " +
+        "without arguments lists the table, with names.",
+    ],
+    files: [
+      defaults,
+      ["/etc/services", "Names of ports, which lists have unless **-n** is given."],
+      ["/proc/net/ip_vs_conn", "The kernel's connections, as **-L -c** lists them."],
+    ],
+    environment: [["POSIXLY_CORRECT", "If set, options end at the first word that is none."]],
+    exitStatus: [
+      ["0", "Success. With **-R**: of the last line."],
+      ["1", "A list cannot be had."],
+      ["2", "The command line is wrong, or there is no table: no kernel has it, or this is not root."],
+      ["255", "The data plane refuses, there is no command, or an option is not one of ipvsadm's."],
+    ],
+    examples: [
+      { command: "xlb ipvsadm -L -n", explanation: "Virtual services and real servers." },
+      { command: "xlb ipvsadm -L -n --stats --exact", explanation: "Counters, for a program that reads them." },
+      { command: "xlb ipvsadm -S -n > rules && xlb ipvsadm -R < rules", explanation: "Save, and restore." },
+      {
+        command: "ln -s /usr/local/lib/xlb/bin/ipvsadm /usr/local/sbin/ipvsadm",
+        explanation: "Take ipvsadm's place for those who look for it along PATH.",
+      },
+    ],
+  },
 };
 
 const exitStatus: readonly (readonly [code: string, meaning: string])[] = [

@@ -1,9 +1,8 @@
 /** Entry of the command `xlb`: runs one command, prints what went wrong, sets the exit status. */
 import { basename } from "node:path";
-import { CommanderError } from "commander";
+import type { CommanderError } from "commander";
 import { loadDefaults } from "./defaults.ts";
 import { exitCodes, Failure } from "./failure.ts";
-import { createProgram } from "./program.ts";
 
 /**
  * A program whose place xlb takes, with that program's own command line. `invokedAs` is how it was called; returns the
@@ -17,6 +16,7 @@ type TakenOver = (invokedAs: string, args: readonly string[]) => Promise<number>
  */
 const takenOver: Readonly<Record<string, () => Promise<TakenOver>>> = {
   ldirectord: async () => (await import("./commands/ldirectord.ts")).runLdirectord,
+  ipvsadm: async () => (await import("./commands/ipvsadm.ts")).runIpvsadmHere,
 };
 
 /** Runs the command line and returns the exit status, or undefined if the command has set `process.exitCode`. */
@@ -26,10 +26,12 @@ async function run(argv: readonly string[]): Promise<number | undefined> {
   try {
     loadDefaults(process.env);
     if (Object.hasOwn(takenOver, name)) return await (await takenOver[name]!())(first, rest);
+    // Monitoring calls the others every few seconds: they do not wait for what only this needs.
+    const { createProgram } = await import("./program.ts");
     await createProgram().parseAsync(argv);
     return undefined;
   } catch (error) {
-    if (error instanceof CommanderError) {
+    if (isCommanderError(error)) {
       // Help and version end here too; commander has printed everything already.
       return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
     }
@@ -46,6 +48,10 @@ async function run(argv: readonly string[]): Promise<number | undefined> {
     process.stderr.write(`xlb: ${explain(error)}\n`);
     return exitCodes.failure;
   }
+}
+
+function isCommanderError(error: unknown): error is CommanderError {
+  return error instanceof Error && "code" in error && String(error.code).startsWith("commander.");
 }
 
 /** An unforeseen error in one line with its causes; the stack too when `XLB_DEBUG` is set. */

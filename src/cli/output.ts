@@ -1,9 +1,9 @@
 /** Standard output that is never filled faster than it is read. */
 
 /** Writes and waits until it is on its way. A reader that went away ends the process in main.ts. */
-export async function write(text: string): Promise<void> {
+export async function write(text: string, to: NodeJS.WritableStream = process.stdout): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    process.stdout.write(text, (error) => {
+    to.write(text, (error) => {
       if (error) reject(error);
       else resolve();
     });

@@ -4,6 +4,7 @@ import { registerCheck } from "./commands/check.ts";
 import { registerConnections } from "./commands/connections.ts";
 import { registerDrain, registerUndrain } from "./commands/drain.ts";
 import { registerHealth } from "./commands/health.ts";
+import { registerIpvsadm } from "./commands/ipvsadm.ts";
 import { registerLdirectord } from "./commands/ldirectord.ts";
 import { registerReload } from "./commands/reload.ts";
 import { registerRestart } from "./commands/restart.ts";
@@ -44,6 +45,7 @@ const registrations = [
   registerUndrain,
   registerTune,
   registerLdirectord,
+  registerIpvsadm,
 ];
 
 /** The command table: every command, its options and its help. No command is run by this. */

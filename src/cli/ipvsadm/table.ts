@@ -173,6 +173,8 @@ export interface Table {
   /** ESRCH if none runs. */
   stopSyncDaemon(role: SyncDaemon["role"]): Promise<void>;
 
+  /** Awaited before `close`: resolves when what was changed is in force; absent: it is at once. */
+  settled?(): Promise<void>;
   close(): void;
 }
 

@@ -168,7 +168,12 @@ export class IpvsClient {
   }
 
   deleteDaemon(daemon: IpvsDaemonSettings): void {
-    this.#command("stop a synchronisation daemon", ipvsCommand.deleteDaemon, [encodeDaemon(daemon)]);
+    try {
+      this.#command("stop a synchronisation daemon", ipvsCommand.deleteDaemon, [encodeDaemon(daemon)]);
+    } catch (error) {
+      // One that has not yet begun is stopped, too, but kthread_stop calls that an interruption.
+      if (!hasCode(error, "EINTR")) throw error;
+    }
   }
 
   close(): void {

@@ -24,6 +24,8 @@ export interface ConnectionLine {
   readonly state: string;
   /** Seconds. */
   readonly expiresIn: number;
+  /** Name and data, if one made it. */
+  readonly persistenceEngine?: { readonly name: string; readonly data: string };
 }
 
 /**
@@ -31,7 +33,7 @@ export interface ConnectionLine {
  * digits, IPv6 ones eight groups of four; a persistence engine's name and data may follow.
  */
 export function parseConnectionLine(line: string): ConnectionLine | undefined {
-  const [protocol, from, fromPort, to, toPort, real, realPort, state, expires] = line.trim().split(/ +/);
+  const [protocol, from, fromPort, to, toPort, real, realPort, state, expires, engine, data] = line.trim().split(/ +/);
   if (protocol === undefined || state === undefined || !/^\d+$/.test(expires ?? "")) return undefined;
   const [client, virtualAddress, realServer] = [from, to, real].map((text) => hexadecimalAddress(text ?? ""));
   if (client === undefined || virtualAddress === undefined || realServer === undefined) return undefined;
@@ -45,6 +47,7 @@ export function parseConnectionLine(line: string): ConnectionLine | undefined {
     realPort: Number.parseInt(realPort ?? "", 16),
     state,
     expiresIn: Number(expires),
+    ...(engine === undefined || data === undefined ? {} : { persistenceEngine: { name: engine, data } }),
   };
 }
 
@@ -52,6 +55,14 @@ function hexadecimalAddress(text: string): string | undefined {
   const digits = text.replaceAll(":", "");
   if (!/^(?:[0-9A-Fa-f]{8}|[0-9A-Fa-f]{32})$/.test(digits)) return undefined;
   return printAddress(Buffer.from(digits, "hex"));
+}
+
+/** The kernel's table as it is, read as it is asked for. */
+export function* readConnections(path = connectionsPath): Generator<ConnectionLine> {
+  for (const line of readLines(path)) {
+    const found = parseConnectionLine(line);
+    if (found !== undefined) yield found;
+  }
 }
 
 /**
@@ -66,10 +77,8 @@ export function* listConnections(
   const owners = new Owners(services);
   const wanted = filter.service === undefined ? undefined : printIdentity(filter.service);
   const isClient = filter.client === undefined ? undefined : clientFilter(filter.client);
-  for (const line of readLines(path)) {
-    const found = parseConnectionLine(line);
-    if (found === undefined) continue;
-    const { protocol: _, ...entry } = found;
+  for (const found of readConnections(path)) {
+    const { protocol: _, persistenceEngine: __, ...entry } = found;
     if (filter.realServer !== undefined) {
       const endpoint = printEndpoint(found.realServer, found.realPort);
       if (filter.realServer !== found.realServer && filter.realServer !== endpoint) continue;

@@ -107,8 +107,10 @@ export interface IpvsServiceSettings {
   readonly flags: number;
   /** Of persistence, seconds. */
   readonly timeout: number;
-  /** Length of the persistence netmask. */
+  /** Length of the persistence netmask; of one with holes, up to the first. */
   readonly prefix: number;
+  /** An IPv4 netmask with holes, as a number. */
+  readonly netmask?: number;
   /** `sip`; absent: none. */
   readonly persistenceEngine?: string;
 }
@@ -282,7 +284,7 @@ export function encodeService(service: IpvsServiceSettings): Buffer {
       : [attribute(IPVS_SVC_ATTR_PE_NAME, terminated(service.persistenceEngine))]),
     attribute(IPVS_SVC_ATTR_FLAGS, flags),
     attribute(IPVS_SVC_ATTR_TIMEOUT, u32Bytes(service.timeout)),
-    attribute(IPVS_SVC_ATTR_NETMASK, netmaskBytes(service.prefix, familyOfIdentity(service.identity))),
+    attribute(IPVS_SVC_ATTR_NETMASK, netmaskBytes(service, familyOfIdentity(service.identity))),
   ]);
 }
 
@@ -385,11 +387,15 @@ function addressBytes(address: string): Buffer {
 }
 
 /** IPv4: a mask in network byte order. IPv6: the prefix length, in host byte order. */
-function netmaskBytes(prefix: number, family: Family): Buffer {
+function netmaskBytes({ prefix, netmask }: Pick<IpvsServiceSettings, "prefix" | "netmask">, family: Family): Buffer {
   if (family === "ipv6") return u32Bytes(prefix);
   const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0);
+  bytes.writeUInt32BE(netmask ?? maskOfPrefix(prefix));
   return bytes;
+}
+
+function maskOfPrefix(prefix: number): number {
+  return prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0;
 }
 
 // --- answers
@@ -422,7 +428,7 @@ export function decodeService(payload: Buffer): IpvsService | undefined {
     scheduler: scheduler === undefined ? "" : text(scheduler),
     flags: u32(wanted(attributes, IPVS_SVC_ATTR_FLAGS, "service flags"), "service flags"),
     timeout: u32(wanted(attributes, IPVS_SVC_ATTR_TIMEOUT, "service timeout"), "service timeout"),
-    prefix: decodeNetmask(wanted(attributes, IPVS_SVC_ATTR_NETMASK, "netmask"), familyOfIdentity(identity)),
+    ...decodeNetmask(wanted(attributes, IPVS_SVC_ATTR_NETMASK, "netmask"), familyOfIdentity(identity)),
     ...(engine === undefined ? {} : { persistenceEngine: text(engine) }),
     statistics: decodeStatistics(attributes, IPVS_SVC_ATTR_STATS64, IPVS_SVC_ATTR_STATS),
   };
@@ -541,11 +547,12 @@ function decodeStatistics(attributes: Attributes, wide: number, narrow: number):
   return Object.fromEntries(entries) as unknown as IpvsStatistics;
 }
 
-function decodeNetmask(value: Buffer, family: Family): number {
+function decodeNetmask(value: Buffer, family: Family): Pick<IpvsServiceSettings, "prefix" | "netmask"> {
   need(value, 4, "netmask");
-  if (family === "ipv6") return value.readUInt32LE(0);
+  if (family === "ipv6") return { prefix: value.readUInt32LE(0) };
   const mask = value.readUInt32BE(0);
-  return mask === 0 ? 0 : 32 - Math.log2((~mask >>> 0) + 1);
+  const prefix = Math.clz32(~mask);
+  return mask === maskOfPrefix(prefix) ? { prefix } : { prefix, netmask: mask };
 }
 
 function decodeAddress(value: Buffer, family: Family): string {

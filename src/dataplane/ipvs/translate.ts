@@ -4,7 +4,6 @@ import type {
   ForwardingMethod,
   Persistence,
   RealServer,
-  Scheduler,
   ServiceIdentity,
   Tunnel,
   VirtualService,
@@ -14,10 +13,10 @@ import type { IpvsDestinationSettings, IpvsServiceSettings } from "./messages.ts
 
 const schedulerBits = [serviceFlag.scheduler1, serviceFlag.scheduler2, serviceFlag.scheduler3] as const;
 /** What `ipvsadm -b` calls the first two bits of these schedulers. */
-const flagNames: Readonly<Partial<Record<Scheduler, readonly [string, string]>>> = {
-  sh: ["sh-fallback", "sh-port"],
-  mh: ["mh-fallback", "mh-port"],
-};
+const flagNames: ReadonlyMap<string, readonly [string, string]> = new Map([
+  ["sh", ["sh-fallback", "sh-port"]],
+  ["mh", ["mh-fallback", "mh-port"]],
+] as const);
 
 export function toIpvsService(service: VirtualService): IpvsServiceSettings {
   const { identity, scheduler, persistence, onePacket, persistenceEngine } = service;
@@ -50,8 +49,9 @@ export function fromIpvsService(service: IpvsServiceSettings, realServers: reado
   };
 }
 
-export function encodeSchedulerFlags(scheduler: Scheduler, flags: readonly string[]): number {
-  const names: readonly string[] = flagNames[scheduler] ?? [];
+/** `scheduler` may also be one that has no name here. */
+export function encodeSchedulerFlags(scheduler: string, flags: readonly string[]): number {
+  const names: readonly string[] = flagNames.get(scheduler) ?? [];
   let bits = 0;
   for (const flag of flags) {
     const number = /^flag-([123])$/.exec(flag)?.[1];
@@ -62,8 +62,8 @@ export function encodeSchedulerFlags(scheduler: Scheduler, flags: readonly strin
 }
 
 /** The first bit first. */
-export function decodeSchedulerFlags(scheduler: Scheduler, flags: number): string[] {
-  const names: readonly string[] = flagNames[scheduler] ?? [];
+export function decodeSchedulerFlags(scheduler: string, flags: number): string[] {
+  const names: readonly string[] = flagNames.get(scheduler) ?? [];
   return schedulerBits.flatMap((bit, index) => ((flags & bit) === 0 ? [] : (names[index] ?? `flag-${index + 1}`)));
 }
 

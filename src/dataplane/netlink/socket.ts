@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import { getSystemErrorName } from "node:util";
 import type { Native, NativeError } from "../../native.ts";
 import {
@@ -123,7 +124,10 @@ export class NetlinkSocket {
     throw new Error(`${what}: no answer from the kernel`);
   }
 
-  /** One request that is acknowledged and answered by nothing else. Throws {@link NetlinkError} when the kernel refuses. */
+  /**
+   * One request that is acknowledged and answered by nothing else. Throws {@link NetlinkError} when the kernel refuses;
+   * EINTR stands for no answer.
+   */
   command(what: string, encode: (sequence: number) => Buffer): void {
     const sequence = this.nextSequence();
     this.#native.socketSend(this.fd, encode(sequence));
@@ -133,7 +137,8 @@ export class NetlinkSocket {
       if (errorNumber !== 0) throw new NetlinkError(what, errorNumber);
       return;
     }
-    throw new Error(`${what}: no answer from the kernel`);
+    // net/netlink/af_netlink.c, netlink_rcv_skb: of all errors this one is not told.
+    throw new NetlinkError(what, constants.errno.EINTR);
   }
 
   /** All messages of a dump; one that was interrupted by a change is repeated. */
