@@ -3,7 +3,7 @@ import type { RealServerHealth } from "../model/health.ts";
 import type { HandChange, Override, Owner } from "../model/override.ts";
 import type { ServiceIdentity } from "../model/service.ts";
 import type { Timeouts } from "../model/state.ts";
-import type { InterfaceStatus, Placement, PlaneStatus } from "../model/statistics.ts";
+import type { InterfaceStatus, Placement, PlaneMove, PlaneName, PlaneStatus } from "../model/statistics.ts";
 
 /** One request, one reply, each a line of JSON, over the stream socket `STATE_DIR/xlb.sock`. */
 export type Request =
@@ -22,6 +22,8 @@ export type Request =
   /** Counters become 0; `identity` absent: of every service. */
   | { readonly kind: "zero"; readonly identity?: ServiceIdentity }
   | { readonly kind: "set-timeouts"; readonly timeouts: Timeouts }
+  /** Everything goes to this plane, with its connections: `xdp`, what that serves; `ipvs`, and XDP is detached. */
+  | { readonly kind: "change-plane"; readonly to: PlaneName }
   /** `keep`: the data path goes on forwarding; otherwise `cleanstop` decides, then it is detached and unpinned. */
   | { readonly kind: "stop"; readonly keep: boolean };
 
@@ -52,6 +54,9 @@ export interface DaemonStatus {
   /** The planes in the order of their speed, and the services that are not on the first; absent: there is only one. */
   readonly planes?: readonly PlaneStatus[];
   readonly placements?: readonly Placement[];
+  /** What went from plane to plane, the newest last, and what is on its way; absent: nothing. */
+  readonly moves?: readonly PlaneMove[];
+  readonly moving?: { readonly from: PlaneName; readonly to: PlaneName; readonly connections: number };
   readonly rounds: number;
   /** How late the checker runs at the worst of the last minute, milliseconds. */
   readonly checkLagMs: number;

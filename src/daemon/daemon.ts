@@ -12,6 +12,7 @@ import type { HandChange, Override, Owner } from "../model/override.ts";
 import { printIdentity, realServerKey } from "../model/service.ts";
 import type { ServiceIdentity } from "../model/service.ts";
 import type { DirectorState } from "../model/state.ts";
+import type { PlaneMove, PlaneName } from "../model/statistics.ts";
 import type { Phase } from "../notify/alert.ts";
 import type { Snapshot } from "../report/snapshot.ts";
 import { byHand, changesByHand, settleOverrides } from "../reconcile/by-hand.ts";
@@ -86,6 +87,8 @@ export interface DaemonParts {
   readonly drains: Pick<Drains, "list" | "put" | "remove" | "stageOf" | "run">;
   readonly overrides: OverrideStore;
   readonly messenger: Messenger;
+  /** The operator has had the plane changed: the next daemon should know. */
+  planeChanged?(to: PlaneName): void;
 }
 
 /** What was set by hand, kept where it outlives the daemon. */
@@ -246,6 +249,8 @@ export class Daemon {
         return await this.#asWriter(() => this.#parts.plane.zero(request.identity));
       case "set-timeouts":
         return await this.#asWriter(() => this.#parts.plane.setTimeouts(request.timeouts));
+      case "change-plane":
+        return await this.#changePlane(request.to);
       case "stop":
         return { kind: "done", message: await this.stop(request.keep) };
     }
@@ -323,6 +328,25 @@ export class Daemon {
     return { kind: "done", message: lines.join("\n") };
   }
 
+  async #changePlane(to: PlaneName): Promise<Reply> {
+    const { log, plane } = this.#parts;
+    if (plane.changePlane === undefined) return { kind: "error", message: "this director has one plane only" };
+    const last = plane.moves?.().at(-1);
+    try {
+      await plane.changePlane(to, () => this.#reconciler.round());
+    } catch (cause) {
+      const message = `Not moved to plane ${to}: ${(cause as Error).message}`;
+      log.logger.error(message);
+      return { kind: "error", message };
+    }
+    this.#parts.planeChanged?.(to);
+    const moves = plane.moves?.() ?? [];
+    const since = last === undefined ? moves : moves.slice(moves.indexOf(last) + 1);
+    const message = `On plane ${to} now: ${describeMoves(since.filter((move) => move.to === to))}`;
+    log.logger.info(message);
+    return { kind: "done", message };
+  }
+
   async #drain(realServer: string, deadlineSeconds: number | undefined): Promise<Reply> {
     const names = (each: { readonly address: string; readonly port: number }): boolean =>
       each.address === realServer || realServerKey(each) === realServer;
@@ -372,6 +396,8 @@ export class Daemon {
     const overrides = this.#parts.overrides.list();
     const planes = plane.planeStatuses?.();
     const placements = plane.placements?.();
+    const moves = plane.moves?.();
+    const moving = plane.moving?.();
     return {
       ...this.#parts.identity,
       configLoadedAt: this.#configLoadedAt,
@@ -385,6 +411,8 @@ export class Daemon {
       ...(overrides.length === 0 ? {} : { overrides }),
       ...(planes === undefined ? {} : { planes }),
       ...(placements === undefined ? {} : { placements }),
+      ...(moves === undefined || moves.length === 0 ? {} : { moves }),
+      ...(moving === undefined ? {} : { moving }),
       rounds,
       checkLagMs: this.#parts.monitors.lagMs(),
     };
@@ -562,6 +590,16 @@ function printOwner({ user, program }: Owner): string {
 
 function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+function describeMoves(moves: readonly PlaneMove[]): string {
+  const sum = (of: (move: PlaneMove) => number): number => moves.reduce((total, move) => total + of(move), 0);
+  const left = sum((move) => move.left);
+  return [
+    `services: ${sum(({ services }) => services.length)}`,
+    `connections: ${sum(({ connections }) => connections)}`,
+    ...(left > 0 ? [`connections left out: ${left}`] : []),
+  ].join(", ");
 }
 
 /** For the log, whose lines begin with the severity. */

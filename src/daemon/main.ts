@@ -11,6 +11,7 @@ import { DaemonLock, ownServicesPath, readOwnServices, removeStateFiles } from "
 import { ControlServer } from "../control/server.ts";
 import { readOverrides, writeOverrides } from "../control/overrides-file.ts";
 import { openNetwork } from "../dataplane/xdp/netlink-network.ts";
+import type { PlaneName } from "../model/statistics.ts";
 import { parseSetting } from "../model/tuning.ts";
 import type { Setting, Tunings } from "../model/tuning.ts";
 import { withServiceSettings } from "../reconcile/service-settings.ts";
@@ -93,6 +94,12 @@ function readSettings(texts: readonly string[]): Setting[] {
 
 function directorSettings(settings: readonly Setting[]): Partial<Tunings> {
   return Object.fromEntries(settings.flatMap((each) => (each.kind === "director" ? [[each.name, each.value]] : [])));
+}
+
+/** What `xlb restart` is to ask for once the operator has had the plane changed. */
+function planeAfter({ plane }: DaemonOptions, to: PlaneName): DaemonOptions["plane"] {
+  if (to === "ipvs") return "ipvs";
+  return plane === "ipvs" ? "auto" : plane;
 }
 
 /** Whether packets are still forwarded: by the program, or by the kernel's IPVS with services of ours. */
@@ -188,10 +195,9 @@ async function runLocked({ options, settings, native, file, config, log, early }
     // Under a supervisor there is no logfile, whatever a reload brings.
     const target = config.supervised ? { logger, open: () => {} } : log;
     const load = (): Promise<LoadedConfig> => file.load();
-    const daemon = new Daemon(
-      { identity, plane, monitors, log: target, load, tasks, driftIntervalMs, own, drains, overrides, messenger },
-      config,
-    );
+    const planeChanged = (to: PlaneName): void => writeDaemonOptions({ ...options, plane: planeAfter(options, to) });
+    const parts = { identity, plane, monitors, log: target, load, tasks, driftIntervalMs, own, drains, overrides };
+    const daemon = new Daemon({ ...parts, messenger, planeChanged }, config);
     const control = new ControlServer((request) => daemon.answer(request));
     await control.listen(socketPath(options.stateDir));
     undo.add(() => control.close());
