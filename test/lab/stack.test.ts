@@ -16,6 +16,8 @@ story("what is not a service's goes to the director's own stack", plans, async (
     // Another port of the virtual address, and the service's port of the director's own address.
     assert.equal(await lab.whoAnswers({ target: url(virtual, "/", 8080) }), "director");
     assert.equal(await lab.whoAnswers({ target: url(plan.director) }), "director");
+    // What the director itself asks for does not come in from the network.
+    assert.match(await lab.run("director", "curl", "--silent", "--globoff", url(virtual)), /^temporarily inaccessible/);
     const family = isIpv6(virtual) ? "-6" : "-4";
     await lab.run("client", "ping", family, "-c", "2", "-i", "0.2", "-W", "2", bare(virtual));
     // A port that nobody listens on is refused by the stack, not swallowed.
