@@ -4,7 +4,7 @@
  */
 import type { Change } from "../../src/model/change.ts";
 import { familyOf } from "../../src/model/service.ts";
-import type { Protocol, RealServer, ServiceIdentity, Tunnel } from "../../src/model/service.ts";
+import type { Family, Protocol, RealServer, ServiceIdentity, Tunnel } from "../../src/model/service.ts";
 import { addressBytes, checksum, frame } from "../support/packet.ts";
 import type { FrameSpec } from "../support/packet.ts";
 import { crc32c } from "../support/transport.ts";
@@ -13,7 +13,8 @@ import { createRandom } from "./seeded.ts";
 
 export const routerMac = "02:00:00:00:00:02";
 export const routers = { ipv4: "192.168.255.2", ipv6: "fd00:1::2" } as const;
-export const directorAddresses = { ipv4: "192.168.255.1", ipv6: "fd00:1::1" } as const;
+export const directorAddresses: Readonly<Record<Family, string>> = { ipv4: "192.168.255.1", ipv6: "fd00:1::1" };
+const loopbackAddresses: typeof directorAddresses = { ipv4: "127.0.0.1", ipv6: "::1" };
 
 /** A virtual service with one real server, so that there is no choice. */
 export interface Target {
@@ -22,7 +23,12 @@ export interface Target {
   readonly port: number;
   readonly protocol: Protocol;
   readonly realServer: RealServer;
+  /** Where packets reach the real server. */
+  readonly realPort: number;
   readonly realMac: string;
+  /** The service takes any port of its address, and is persistent. */
+  readonly allPorts: boolean;
+  readonly onePacket: boolean;
 }
 
 const methods = [
@@ -37,11 +43,19 @@ const methods = [
   { name: "gre with checksum", method: "ipip", port: 80, tunnel: { type: "gre", port: 0, checksum: "full" } },
   { name: "gate, weight 0", method: "gate", port: 80, weight: 0 },
   { name: "gate, one connection at most", method: "gate", port: 80, upperThreshold: 1 },
+  { name: "gate, this machine by its loopback address", method: "gate", port: 80, local: loopbackAddresses },
+  { name: "gate, this machine by its own address", method: "gate", port: 80, local: directorAddresses },
+  { name: "gate, all ports", method: "gate", port: 0 },
+  { name: "masq, all ports", method: "masq", port: 0 },
+  { name: "gate, one packet", method: "gate", port: 80, onePacket: true },
 ] as const satisfies readonly {
   name: string;
   method: RealServer["method"];
+  /** 0: the service is one of all ports. */
   port: number;
   other?: boolean;
+  local?: typeof directorAddresses;
+  onePacket?: boolean;
   tunnel?: Tunnel;
   weight?: number;
   upperThreshold?: number;
@@ -53,10 +67,14 @@ function realAddress(number: number, ipv6: boolean): string {
 
 const places = { tcp: 0, udp: 30, sctp: 60 } as const;
 
+function protocolsOf(way: (typeof methods)[number]): readonly Protocol[] {
+  return "onePacket" in way ? ["udp"] : ["tcp", "udp", "sctp"];
+}
+
 /** Every method, in both families, over TCP, UDP and SCTP. */
 export const targets: readonly Target[] = methods.flatMap((way, index) =>
   [false, true].flatMap((ipv6) =>
-    (["tcp", "udp", "sctp"] as const).map((protocol): Target => {
+    protocolsOf(way).map((protocol): Target => {
       const number = 1 + index + (ipv6 ? 100 : 0) + places[protocol];
       return {
         name: `${way.name}, ${ipv6 ? "IPv6" : "IPv4"}, ${protocol}`,
@@ -64,8 +82,12 @@ export const targets: readonly Target[] = methods.flatMap((way, index) =>
         port: 80,
         protocol,
         realMac: `02:00:00:01:00:${number.toString(16).padStart(2, "0")}`,
+        realPort: way.port || 80,
+        allPorts: way.port === 0,
+        onePacket: "onePacket" in way,
         realServer: {
-          address: realAddress(number, "other" in way ? !ipv6 : ipv6),
+          address:
+            "local" in way ? way.local[ipv6 ? "ipv6" : "ipv4"] : realAddress(number, "other" in way ? !ipv6 : ipv6),
           port: way.port,
           method: way.method,
           weight: "weight" in way ? way.weight : 1,
@@ -78,16 +100,25 @@ export const targets: readonly Target[] = methods.flatMap((way, index) =>
   ),
 );
 
-export function identityOf({ protocol, address, port }: Target): ServiceIdentity {
-  return { kind: "address", protocol, address, port };
+export function identityOf({ protocol, address, port, allPorts }: Target): ServiceIdentity {
+  return { kind: "address", protocol, address, port: allPorts ? 0 : port };
 }
 
 export function changesFor(target: Target): Change[] {
   const identity = identityOf(target);
+  const { onePacket, allPorts, address } = target;
+  const persistence = { timeout: 300, prefix: familyOf(address) === "ipv6" ? 128 : 32 };
   return [
     {
       kind: "add-service",
-      service: { identity, scheduler: "rr", schedulerFlags: [], onePacket: false, realServers: [] },
+      service: {
+        identity,
+        scheduler: "rr",
+        schedulerFlags: [],
+        onePacket,
+        realServers: [],
+        ...(allPorts ? { persistence } : {}),
+      },
     },
     { kind: "add-real-server", identity, realServer: target.realServer },
   ];
@@ -149,6 +180,33 @@ function cut(bytes: Buffer, transportBytes: number, ipv6: boolean): Buffer {
   else copy.writeUInt16BE(header + transportBytes, ethernet + 2);
   if (copy[ethernet + (ipv6 ? 6 : 9)] === sctpProtocol) sctpSummed(copy.subarray(ethernet + header));
   return ipv6 ? copy : resummed(copy);
+}
+
+/** A packet in pieces of at most 1,200 bytes, as its sender's stack cuts it; without DF. */
+function fragments({ ipv6, below }: Scene, whole: Buffer): Buffer[] {
+  const header = ethernet + (ipv6 ? 40 : 20);
+  const content = whole.subarray(header);
+  // The first one has to have the whole of the ports and of TCP's header.
+  const step = 8 * (8 + below(Math.min(143, Math.ceil(content.length / 8) - 8)));
+  const identification = 1 + below(65535);
+  return Array.from({ length: Math.ceil(content.length / step) }, (_, index) => {
+    const at = index * step;
+    const piece = content.subarray(at, at + step);
+    const more = at + step < content.length;
+    const copy = Buffer.concat([whole.subarray(0, header), ...(ipv6 ? [Buffer.alloc(8)] : []), piece]);
+    if (ipv6) {
+      copy[header] = copy[ethernet + 6] ?? 0;
+      copy[ethernet + 6] = 44;
+      copy.writeUInt16BE(at | (more ? 1 : 0), header + 2);
+      copy.writeUInt32BE(identification, header + 4);
+      copy.writeUInt16BE(8 + piece.length, ethernet + 4);
+      return copy;
+    }
+    copy.writeUInt16BE(20 + piece.length, ethernet + 2);
+    copy.writeUInt16BE(identification, ethernet + 4);
+    copy.writeUInt16BE((more ? 0x2000 : 0) | (at / 8), ethernet + 6);
+    return resummed(copy);
+  });
 }
 
 /** An SCTP packet of one chunk, with a right checksum. */
@@ -232,6 +290,11 @@ const servedOnly =
   (write: Class): Class =>
   (scene) =>
     scene.target.realServer.weight > 0 && scene.target.realServer.upperThreshold === 0 ? write(scene) : [];
+/** Of services whose packets go on to a real server elsewhere. */
+const forwardedOnly =
+  (write: Class): Class =>
+  (scene) =>
+    isLocal(scene.target.realServer) ? [] : servedOnly(write)(scene);
 const sctpOnly =
   (write: Class): Class =>
   (scene) =>
@@ -307,10 +370,10 @@ export const classes: Readonly<Record<string, Class>> = {
   "replies of a masqueraded SCTP server": sctpOnly(
     masqOnly(({ packet, reply, target, clientPort, below }) => [
       packet(),
-      reply({ transport: sctp(target.realServer.port, clientPort, 2) }),
+      reply({ transport: sctp(target.realPort, clientPort, 2) }),
       packet({ flags: "A" }),
-      reply({ transport: sctp(target.realServer.port, clientPort, 11) }),
-      reply({ transport: sctp(target.realServer.port, clientPort, below(16), 0, 20 + below(200)) }),
+      reply({ transport: sctp(target.realPort, clientPort, 11) }),
+      reply({ transport: sctp(target.realPort, clientPort, below(16), 0, 20 + below(200)) }),
     ]),
   ),
   "a second client where one is the limit": ({ packet, below }) => [
@@ -341,7 +404,7 @@ export const classes: Readonly<Record<string, Class>> = {
     ];
   }),
   "a wrong transport checksum": ({ packet, ipv6, target, below }) => {
-    if (target.protocol === "sctp" && target.realServer.port !== target.port) return [];
+    if (target.protocol === "sctp" && target.realPort !== target.port) return [];
     const places = { tcp: 16, udp: 6, sctp: 8 };
     const at = ethernet + (ipv6 ? 40 : 20) + places[target.protocol];
     return [changed(packet(), at, below(256), below(256))];
@@ -508,7 +571,7 @@ export const classes: Readonly<Record<string, Class>> = {
         source: client,
         destination: target.realServer.address,
         sourcePort: clientPort,
-        destinationPort: target.realServer.port,
+        destinationPort: target.realPort,
         protocol: target.protocol === "udp" ? "udp" : "tcp",
       });
       const quote = seen.subarray(ethernet, ethernet + 28);
@@ -531,6 +594,27 @@ export const classes: Readonly<Record<string, Class>> = {
   "an atomic fragment": ipv6Only(({ packet }) => [
     packet({ extensions: [{ type: 44, bytes: [0, 0, 0, 0, 0, 0, 0, 1] }] }),
   ]),
+  "fragments of a packet to the service": forwardedOnly(
+    portsOnly((scene) => [
+      ...(scene.target.protocol === "tcp" ? scene.opened() : []),
+      ...fragments(scene, scene.packet({ flags: "A", payload: Buffer.alloc(100 + scene.below(3000), 6) })),
+    ]),
+  ),
+  "fragments of a packet that opens a connection": forwardedOnly(
+    portsOnly((scene) => fragments(scene, scene.packet({ payload: Buffer.alloc(100 + scene.below(1000), 6) }))),
+  ),
+  "fragments, the last one first": forwardedOnly(
+    portsOnly((scene) => [
+      ...scene.opened(),
+      ...fragments(scene, scene.packet({ flags: "A", payload: Buffer.alloc(100 + scene.below(2000), 6) })).reverse(),
+    ]),
+  ),
+  "fragments of a masqueraded real server's replies": portsOnly(
+    masqOnly((scene) => [
+      ...scene.opened(),
+      ...fragments(scene, scene.reply({ flags: "A", payload: Buffer.alloc(100 + scene.below(2500), 6) })),
+    ]),
+  ),
   "no next header": ipv6Only(({ packet }) => [packet({ protocol: 59, transport: Buffer.alloc(10) })]),
 };
 
@@ -573,7 +657,7 @@ export function stories(rounds: number, seed: number): Story[] {
               from: target.realMac,
               source: target.realServer.address,
               destination: client,
-              sourcePort: target.realServer.port,
+              sourcePort: target.realPort,
               destinationPort: clientPort,
               ...spec,
             }),
@@ -585,6 +669,10 @@ export function stories(rounds: number, seed: number): Story[] {
     }
   }
   return all;
+}
+
+function isLocal({ address }: RealServer): boolean {
+  return [directorAddresses, loopbackAddresses].some((own) => Object.values(own).includes(address));
 }
 
 /** Lines for `ip -batch`. */
@@ -601,8 +689,8 @@ export function network(): string[] {
       `neighbour add ${router} lladdr ${routerMac} dev eth0 nud permanent`,
       `route add default via ${router}`,
     ]),
-    ...targets.map(
-      ({ realServer, realMac }) => `neighbour add ${realServer.address} lladdr ${realMac} dev eth0 nud permanent`,
-    ),
+    ...targets
+      .filter(({ realServer }) => !isLocal(realServer))
+      .map(({ realServer, realMac }) => `neighbour add ${realServer.address} lladdr ${realMac} dev eth0 nud permanent`),
   ];
 }

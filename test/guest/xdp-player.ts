@@ -57,6 +57,9 @@ function neighbours(play: Play, ifindex: number): Map<string, Resolution> {
 export async function playToXdp(play: Play, ifindex = 1): Promise<Played> {
   const folder = new PlaneFolder({ tableSlots: 2 ** 17, tunings: asKernel });
   folder.network.own = ownAddresses(play);
+  for (const address of [...folder.network.own, "127.0.0.1", "::1"]) {
+    folder.network.resolutions.set(address, { kind: "local" });
+  }
   for (const [address, resolution] of neighbours(play, ifindex)) folder.network.resolutions.set(address, resolution);
   const plane = await folder.open();
   const director = folder.native.programOpenPinned(join(folder.bpffs, "director"));

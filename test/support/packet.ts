@@ -71,7 +71,8 @@ function transportOf(spec: FrameSpec, protocol: number, source: Buffer, destinat
     header.writeUInt16BE(64240, 14);
   }
   const sum = checksum(pseudoHeader(source, destination, protocol, header.length + payload.length), header, payload);
-  header.writeUInt16BE(sum, protocol === 17 ? 6 : 16);
+  // UDP's 0 says that there is none.
+  header.writeUInt16BE(protocol === 17 ? sum || 0xffff : sum, protocol === 17 ? 6 : 16);
   return Buffer.concat([header, payload]);
 }
 
