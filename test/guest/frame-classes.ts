@@ -345,6 +345,42 @@ export const classes: Readonly<Record<string, Class>> = {
       reply({ flags: "FA" }),
     ]),
   ),
+  "replies with options, or a header that is wrong": masqOnly(
+    ipv4Only(({ opened, reply, below }) => {
+      const options = [
+        option(1, 1, 1, 1),
+        option(0x82, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+        option(0x94, 4, 0, 0),
+        option(0x83, 7, 4, 10, 0, 0, 9),
+        option(0x89, 7, 4, 10, 0, 0, 9),
+        option(7, 0, 4, 0),
+        option(0x44, 3, 5, 0),
+      ][below(7)];
+      const good = reply({ flags: "A", payload: Buffer.alloc(20) });
+      const bad = [
+        changed(good, ethernet + 10, below(256), below(256)),
+        resummed(changed(good, ethernet, (below(16) << 4) | 5)),
+        resummed(changed(good, ethernet + 2, 6, below(256))),
+        changed(good, ethernet, 0x40 | (6 + below(10))),
+      ][below(4)];
+      return [...opened(), reply({ flags: "A", ...options }), ...(bad === undefined ? [] : [bad]), good];
+    }),
+  ),
+  "replies with IPv6 extension headers": masqOnly(
+    ipv6Only(({ opened, reply, below }) => {
+      const kinds = [
+        { type: 60, bytes: [0, 0, 1, 4, 0, 0, 0, 0] },
+        { type: 43, bytes: [0, 0, 4, 0, 0, 0, 0, 0] },
+        { type: 51, bytes: [0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1] },
+      ];
+      const chain = Array.from({ length: 1 + below(3) }, () => kinds[below(kinds.length)]);
+      return [...opened(), reply({ flags: "A", extensions: chain.flatMap((header) => header ?? []) })];
+    }),
+  ),
+  "replies cut short": masqOnly(({ opened, reply, ipv6, below, target: { protocol } }) => [
+    ...opened(),
+    cut(reply({ flags: "A" }), below({ tcp: 20, udp: 8, sctp: 16 }[protocol]), ipv6),
+  ]),
   "replies without a connection": masqOnly(({ reply }) => [reply({ flags: "SA" })]),
   "TTL and hop limit, new": ({ packet, below }) => [packet({ ttl: [0, 1, 2, 255, below(256)][below(5)] ?? 3 })],
   "TTL and hop limit, live": ({ packet, opened, below }) => [
