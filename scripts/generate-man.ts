@@ -212,6 +212,45 @@ const commandProse: Readonly<Record<string, Prose>> = {
       },
     ],
   },
+  adopt: {
+    description: [
+      "Takes a live director over from the kernel's IPVS: virtual services, real servers, and every connection and " +
+        "persistence template, each with its state, its real server and what is left of its time. Clients notice " +
+        "nothing. It is also the way back after **xlb handback**.",
+      "The order of steps keeps packets meeting their connection: services and connections are in XDP's tables first, " +
+        "then XDP is attached, what was opened meanwhile follows, and last the services leave the kernel's table, so that " +
+        "the two never serve the same one. What stays with the kernel, because XDP does not see firewall marks or the " +
+        "configuration does not have it, is told. Timeouts set by **ipvsadm --set** go along. A move that takes long " +
+        "says how far it is.",
+      "**xlb start** does the same to services of its configuration that it finds in the kernel's table; this command " +
+        "says beforehand what it would do, looks for an ldirectord that is still there, and leaves everything as it was " +
+        "if XDP cannot be had.",
+    ],
+    files: [configuration, socket, pins, ["/proc/net/ip_vs_conn", "The kernel's connections."]],
+    examples: [
+      { command: "xlb adopt --dry-run", explanation: "What would be moved, and what would stay." },
+      {
+        command: "xlb adopt -c /etc/ha.d/ldirectord.cf",
+        explanation: "Take over from the kernel, and direct by XDP from now on.",
+      },
+    ],
+  },
+  handback: {
+    description: [
+      "Gives everything back to the kernel's IPVS: services, real servers, and every connection and persistence " +
+        "template. XDP lets new connections through to the kernel first, hands over its own, and is detached last. The " +
+        "kernel takes connections by its synchronisation: its backup daemon listens on the loopback interface for as " +
+        "long as that takes, or the one that runs is used; nothing leaves the machine.",
+      "The daemon goes on, with the kernel's IPVS as its plane. A connection keeps what is left of its time; a template " +
+        "begins its time anew.",
+    ],
+    files: [socket, pins],
+    examples: [
+      { command: "xlb handback --dry-run", explanation: "What would be moved." },
+      { command: "xlb handback", explanation: "The kernel forwards, xlb still checks the real servers." },
+      { command: "xlb handback --stop", explanation: "The kernel forwards alone; ldirectord may be started." },
+    ],
+  },
   drain: {
     description: [
       "Takes a real server out of service wherever it is one: it gets no new connections, and those that it has go on. " +

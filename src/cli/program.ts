@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { readVersion } from "../version.ts";
+import { registerAdopt, registerHandback } from "./commands/adopt.ts";
 import { registerCheck } from "./commands/check.ts";
 import { registerConnections } from "./commands/connections.ts";
 import { registerDrain, registerUndrain } from "./commands/drain.ts";
@@ -37,6 +38,8 @@ const registrations = [
   registerStop,
   registerRestart,
   registerReload,
+  registerAdopt,
+  registerHandback,
   registerStatus,
   registerStats,
   registerConnections,

@@ -5,7 +5,7 @@
  *     transfers.js run TARGET PORT CONNECTIONS SECONDS FROM...
  *
  * The server sends back what it receives. The client opens the connections from the given addresses in turn, sends a block
- * on each five times a second, and at the end prints one line of JSON, {@link TransferReport}. It prints `open N` when all
+ * on each five times a second (or every INTERVAL_MS milliseconds of the environment), and at the end prints one line of JSON, {@link TransferReport}. It prints `open N` when all
  * connections are open, and ends early, cleanly, when it gets SIGUSR2.
  */
 import { createConnection, createServer } from "node:net";
@@ -24,7 +24,7 @@ export interface TransferReport {
 }
 
 const blockSize = 512;
-const intervalMs = 200;
+const intervalMs = Number(process.env["INTERVAL_MS"] ?? 200);
 
 /** The byte at a position of a connection's stream. */
 function fill(block: Buffer, seed: number, position: number): void {

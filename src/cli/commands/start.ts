@@ -71,6 +71,7 @@ export async function runningDaemon(stateDir: string): Promise<DaemonStatus | un
 export async function startDaemon(
   options: DaemonOptions,
   args: readonly string[] = [...runArguments(options), "--log", "none"],
+  timeoutMs: number = readyTimeoutMs,
 ): Promise<string> {
   makeStateDir(options.stateDir);
   const output = startOutputPath(options.stateDir);
@@ -84,7 +85,7 @@ export async function startDaemon(
     let ended: { readonly code: number | null; readonly signal: string | null } | undefined;
     child.once("exit", (code, signal) => (ended = { code, signal }));
     child.once("error", (cause) => (ended = { code: 1, signal: cause.message }));
-    const deadline = performance.now() + readyTimeoutMs;
+    const deadline = performance.now() + timeoutMs;
     while (ended === undefined) {
       const status = await askStatus(options.stateDir);
       if (status !== undefined && status.pid === child.pid && status.rounds > 0) {
