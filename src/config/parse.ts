@@ -514,9 +514,15 @@ function addressesOf(line: RealLine, family: Family, builder: Builder): readonly
 
 function buildConfig(file: string, services: readonly ConfiguredService[], builder: Builder): Config {
   const { globals, files, report } = builder;
+  const supervised = lastOf(globals, "supervised")?.value ?? false;
   for (const { value, position } of globals.logfile ?? []) {
     const reason = value.startsWith("/") ? files.appendError(value) : undefined;
-    if (reason !== undefined) report.error(position, `logfile: cannot write to ${quote(value)}: ${reason}`);
+    if (reason === undefined) continue;
+    const message = `logfile: cannot write to ${quote(value)}: ${reason}`;
+    // ldirectord 4.12, ld_openlog(): a supervised one logs to standard output, and does not try the file.
+    const before = globals.supervised?.filter((each) => each.position.line < position.line).at(-1);
+    if (supervised && before?.value === true) report.warn(position, `${message}; supervised, none is written`);
+    else report.error(position, message);
   }
   for (const { value, position } of globals.maintenancedir ?? []) {
     if (!files.isDirectory(value)) report.warn(position, `maintenancedir: there is no directory ${quote(value)}`);
@@ -526,7 +532,7 @@ function buildConfig(file: string, services: readonly ConfiguredService[], build
     services,
     autoreload: lastOf(globals, "autoreload")?.value ?? false,
     logFile: lastOf(globals, "logfile")?.value ?? "/var/log/ldirectord.log",
-    supervised: lastOf(globals, "supervised")?.value ?? false,
+    supervised,
     fork: lastOf(globals, "fork")?.value ?? false,
     readdQuiescent: lastOf(globals, "readdquiescent")?.value ?? false,
     maintenanceDir: lastOf(globals, "maintenancedir")?.value ?? "",

@@ -202,6 +202,11 @@ const warned: readonly (readonly [string, string, readonly string[]])[] = [
     ],
   ],
   [
+    "a log file that cannot be written and is not needed",
+    'supervised=yes\nlogfile="/nowhere/x"\n',
+    ['2:9: warning: logfile: cannot write to "/nowhere/x": no such directory; supervised, none is written'],
+  ],
+  [
     "checkcount and a bare supervised",
     "checkcount=3\nsupervised\n",
     [

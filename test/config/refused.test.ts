@@ -149,6 +149,11 @@ const refused: readonly (readonly [string, string, readonly string[]])[] = [
     ],
   ],
   [
+    "a log file that cannot be written, supervised too late",
+    'logfile="/nowhere/x"\nsupervised=yes\n',
+    ['1:9: error: logfile: cannot write to "/nowhere/x": no such directory'],
+  ],
+  [
     "a virtual line of no form",
     "virtual=:80\n",
     ['1:9: error: expected ADDRESS:PORT, HOST:PORT or a firewall mark, found ":80"'],
