@@ -34,6 +34,10 @@ export function parseRequest(line: string): Request | string {
     case "zero":
     case "set-timeouts":
       return parseByHand(value.kind, { ...value }) ?? `a ${value.kind} request of another shape`;
+    case "change-plane":
+      return "to" in value && (value.to === "xdp" || value.to === "ipvs")
+        ? { kind: "change-plane", to: value.to }
+        : "a change-plane request names the plane: xdp or ipvs";
     case "stop":
       return "keep" in value && typeof value.keep === "boolean"
         ? { kind: "stop", keep: value.keep }

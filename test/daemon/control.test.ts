@@ -119,6 +119,8 @@ test("What is no request is refused in words", () => {
   assert.equal(parseRequest('{"kind":"explode"}'), 'unknown request "explode"');
   assert.equal(parseRequest('{"kind":"stop"}'), "a stop request says whether to keep forwarding");
   assert.deepEqual(parseRequest('{"kind":"stop","keep":false,"more":1}'), { kind: "stop", keep: false });
+  assert.equal(parseRequest('{"kind":"change-plane"}'), "a change-plane request names the plane: xdp or ipvs");
+  assert.deepEqual(parseRequest('{"kind":"change-plane","to":"ipvs"}'), { kind: "change-plane", to: "ipvs" });
 });
 
 test("An asker that goes away or sends without end does no harm", async (t) => {
