@@ -51,21 +51,25 @@ function datagram(flow: number, number: number): Buffer {
 
 async function ask(address: string, port: number, from: string, flow: number, count: number): Promise<Flow> {
   const socket = await bound(from, 0);
+  const sent: Buffer[] = [];
   const servers: string[] = [];
   let wrong = 0;
-  let got: { readonly data: Buffer; readonly source: string } | undefined;
-  socket.on("message", (data, { address: source }) => (got = { data, source }));
+  socket.on("message", (data, { address: source }) => {
+    const found = sent.findIndex((each) => each.equals(data.subarray(nameLength)));
+    // What was sent again may be answered again.
+    if (found >= 0 && source === address) servers[found] = data.toString("latin1", 0, nameLength).trim();
+    else wrong++;
+  });
   for (let number = 0; number < count; number++) {
-    const sent = datagram(flow, number);
-    got = undefined;
-    for (let i = 0; i < tries && got === undefined; i++) {
-      socket.send(sent, port, address);
-      await Promise.race([once(socket, "message"), delay(patience)]);
+    const next = datagram(flow, number);
+    sent.push(next);
+    servers.push("");
+    for (let i = 0; i < tries && servers[number] === ""; i++) {
+      socket.send(next, port, address);
+      const late = Date.now() + patience;
+      while (servers[number] === "" && Date.now() < late)
+        await Promise.race([once(socket, "message"), delay(patience)]);
     }
-    // Assigned by the listener above, which the compiler does not see.
-    const answer = got as { readonly data: Buffer; readonly source: string } | undefined;
-    servers.push(answer?.data.toString("latin1", 0, nameLength).trim() ?? "");
-    if (answer && !(answer.source === address && answer.data.subarray(nameLength).equals(sent))) wrong++;
   }
   socket.close();
   return { servers, wrong };
