@@ -1,6 +1,6 @@
 import type { Change } from "../model/change.ts";
 import type { PlannedService } from "../model/config.ts";
-import type { ServiceIdentity } from "../model/service.ts";
+import type { ServiceIdentity, VirtualService } from "../model/service.ts";
 import type { DirectorState, Timeouts } from "../model/state.ts";
 import type {
   Connection,
@@ -77,6 +77,11 @@ export interface DataPlane extends DataPlaneReader {
    * here go on; false ends that. Absent: packets do not go on from here to another plane.
    */
   setLeaving?(services: readonly ServiceIdentity[], leaving: boolean): void;
+  /**
+   * Ends what this plane still knows of the connections of services that were here, which another plane has now; absent:
+   * nothing outlives a service.
+   */
+  forgetConnections?(services: readonly VirtualService[]): Promise<void>;
   /** Of connections from now on; a 0 leaves that one as it is, as `ipvsadm --set` does. */
   setTimeouts(timeouts: Timeouts): void;
   /** Sets the counters to 0, of one service or of all. Throws if there is no such service. */

@@ -5,7 +5,7 @@ import { CompositeDataPlane } from "../../src/dataplane/ladder/composite-data-pl
 import type { Change } from "../../src/model/change.ts";
 import type { ConfiguredService } from "../../src/model/config.ts";
 import { printIdentity } from "../../src/model/service.ts";
-import type { ServiceIdentity } from "../../src/model/service.ts";
+import type { ServiceIdentity, VirtualService } from "../../src/model/service.ts";
 import type { Connection, PlaneName } from "../../src/model/statistics.ts";
 import { desire } from "../../src/reconcile/desire.ts";
 import { plan } from "../../src/reconcile/plan.ts";
@@ -70,6 +70,11 @@ class Plane extends MemoryDataPlane {
       return results.map((result) => ({ ...result, error: cause as Error }));
     }
     return results;
+  }
+
+  forgetConnections(services: readonly VirtualService[]): Promise<void> {
+    this.#log.push(`${this.name} forgets ${services.map(({ identity: each }) => printIdentity(each)).join()}`);
+    return Promise.resolve();
   }
 
   async importConnections(connections: Iterable<Connection>, options: ImportOptions): Promise<ImportReport> {
@@ -154,6 +159,7 @@ test("a service that goes to the plane behind leaves its new connections to it, 
     "xdp leaving",
     "ipvs takes template 192.0.2.1, 192.0.2.1, 192.0.2.2",
     `xdp loses ${key}`,
+    `xdp forgets ${key}`,
   ]);
   assert.equal(situation.xdp.destroyed, true);
   assert.deepEqual(
@@ -183,6 +189,7 @@ test("a service that comes to the plane in front has its connections before it i
     "xdp takes template 192.0.2.1, 192.0.2.1",
     "xdp takes template 192.0.2.1, 192.0.2.1, 192.0.2.2 if missing",
     `ipvs loses ${key}`,
+    `ipvs forgets ${key}`,
   ]);
   assert.equal(situation.reopened, 1);
   assert.equal(situation.xdp.timeouts().tcp, 7200, "what ipvsadm --set has set goes along");

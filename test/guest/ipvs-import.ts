@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { IpvsClient } from "../../src/dataplane/ipvs/client.ts";
 import { openIpvsDataPlane } from "../../src/dataplane/ipvs/ipvs-data-plane.ts";
 import type { IpvsDataPlane } from "../../src/dataplane/ipvs/ipvs-data-plane.ts";
@@ -157,6 +158,22 @@ test("one that is there already becomes as given, and moves to the real server t
     mine().map(({ realServer }) => realServer),
     [second.address],
   );
+  plane.close();
+});
+
+test("connections of services that have gone to another plane end, and those of others do not", async () => {
+  const plane = await openWithServices();
+  const [going, staying] = [services[3] ?? assert.fail(), services[0] ?? assert.fail()];
+  const given = [going, staying].flatMap((each) => connectionsOf(each, 6000));
+  await plane.importConnections(given, { replace: true });
+  await plane.apply([{ kind: "remove-service", identity: going.identity }]);
+  await plane.forgetConnections([going]);
+  const left = () => readFileSync("/proc/net/ip_vs_conn", "utf8").match(/ 177[0-9A-F] 0A0A0A36 /g)?.length ?? 0;
+  for (const deadline = Date.now() + 20_000; left() > 0; await sleep(100)) {
+    assert.ok(Date.now() < deadline, `${left()} are left`);
+  }
+  const found = [...plane.connections({})].filter(({ clientPort }) => clientPort >= 6000 && clientPort < 6100);
+  assert.equal(found.length, connectionsOf(staying, 6000).length);
   plane.close();
 });
 

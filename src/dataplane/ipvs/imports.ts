@@ -34,6 +34,36 @@ export async function importConnections(
   connections: Iterable<Connection>,
   { progress }: Pick<ImportOptions, "progress">,
 ): Promise<ImportReport> {
+  return await sendConnections(receiver, services, connections, (record) => record, progress);
+}
+
+/** Those of the kernel's table that are given end in a second. */
+export async function closeConnections(
+  receiver: SyncReceiver,
+  services: readonly VirtualService[],
+  connections: Iterable<Connection>,
+): Promise<void> {
+  await sendConnections(receiver, services, connections, (record) => ({
+    ...record,
+    flags: record.flags | syncFlag.inactive,
+    state: closed[record.protocol] ?? 0,
+    timeout: 1,
+  }));
+}
+
+/** The state in which a connection of a protocol is over; of UDP and templates there is one only. */
+const closed: Readonly<Record<number, number>> = {
+  [protocols.tcp]: syncStates.tcp.indexOf("CLOSE"),
+  [protocols.sctp]: syncStates.sctp.indexOf("CLOSED"),
+};
+
+async function sendConnections(
+  receiver: SyncReceiver,
+  services: readonly VirtualService[],
+  connections: Iterable<Connection>,
+  change: (record: SyncRecord) => SyncRecord,
+  progress?: (done: number) => void,
+): Promise<ImportReport> {
   const present = new Map(services.map((service) => [printIdentity(service.identity), targetOf(service)]));
   // Readers give the same identity with every connection of a service.
   const targets = new Map<ServiceIdentity, Target | undefined>();
@@ -50,7 +80,7 @@ export async function importConnections(
       continue;
     }
     taken++;
-    const full = builder.add(encodeSyncRecord(record));
+    const full = builder.add(encodeSyncRecord(change(record)));
     if (full !== undefined) messages.push(full);
     if (messages.length < messagesPerTurn) continue;
     await receiver.send(messages);

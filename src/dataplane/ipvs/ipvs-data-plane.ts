@@ -9,7 +9,8 @@ import type { Native } from "../../native.ts";
 import type { ApplyResult, DataPlane, Handover, ImportOptions, ImportReport } from "../data-plane.ts";
 import { NetlinkError } from "../netlink/socket.ts";
 import { IpvsClient } from "./client.ts";
-import { importConnections } from "./imports.ts";
+import { listConnections } from "./connections.ts";
+import { closeConnections, importConnections } from "./imports.ts";
 import { IpvsReader } from "./reader.ts";
 import { withSyncReceiver } from "./sync-receiver.ts";
 import { encodeSchedulerFlags, toIpvsDestination, toIpvsService } from "./translate.ts";
@@ -125,6 +126,17 @@ export class IpvsDataPlane implements DataPlane {
         unless("ENOENT", () => unless("ESRCH", () => client.deleteDestination(change.identity, change)));
         return;
     }
+  }
+
+  /** They are told to be closed, which the kernel does a second later. */
+  forgetConnections(services: readonly VirtualService[]): Promise<void> {
+    const keys = new Set(services.map(({ identity }) => printIdentity(identity)));
+    function* theirs(): Generator<Connection> {
+      for (const connection of listConnections(services, {})) {
+        if (keys.has(printIdentity(connection.identity))) yield connection;
+      }
+    }
+    return withSyncReceiver(this.#client, (receiver) => closeConnections(receiver, services, theirs()));
   }
 
   #remember({ identity, scheduler, schedulerFlags, idleTimeout, limits }: VirtualService): void {

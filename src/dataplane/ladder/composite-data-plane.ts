@@ -327,8 +327,20 @@ export class CompositeDataPlane implements DataPlane {
     for (const { error } of await this.#applyTo(from, changes)) {
       if (error !== undefined) this.#deps.log.error(`cannot leave plane ${from.rung.name}: ${error.message}`);
     }
+    await this.#forget(from, services);
     this.#noteMove(from, to, keys, report, began);
     return true;
+  }
+
+  /** Else they would be taken for live ones if the services come back before their time is over. */
+  async #forget(from: OpenStep, services: readonly VirtualService[]): Promise<void> {
+    try {
+      await from.plane.forgetConnections?.(services);
+    } catch (cause) {
+      this.#deps.log.warn(
+        `plane ${from.rung.name} keeps its connections until their time is over: ${(cause as Error).message}`,
+      );
+    }
   }
 
   #noteMove(from: Step, to: Step, services: readonly string[], report: ImportReport | undefined, began: number): void {
