@@ -331,20 +331,45 @@ const commandProse: Readonly<Record<string, Prose>> = {
       },
     ],
   },
+  overrides: {
+    description: [
+      "Lists what was set by hand in place of what the configuration and the checks ask for: weights and other settings, " +
+        "real servers and services that were added or removed by **xlb ipvsadm**, each with its owner and since when. " +
+        "Without a daemon it lists what is kept for the next one.",
+      "**xlb overrides clear** takes it back: all of it, of one service, or of one of its real servers. What the file " +
+        "and the checks ask for is then in force. What was added by hand is removed.",
+      "A weight above 0 that was set by hand counts while the checks of the real server pass; weight 0 holds in any case. " +
+        "What is set while the checks fail counts until they have passed once.",
+    ],
+    files: [socket, ["/run/xlb/overrides.json", "What is set by hand, in the directory of **--state-dir**."]],
+    examples: [
+      { command: "xlb overrides", explanation: "Who has set what." },
+      { command: "xlb overrides clear tcp:10.10.10.53:80", explanation: "Of one service the file's word again." },
+    ],
+  },
   ipvsadm: {
     description: [
       "Takes ipvsadm's command line in ipvsadm's place: every command and option of ipvsadm 1.31, with its output, its " +
         "messages and its exit status, so that scripts and monitoring work unchanged. **xlb ipvsadm -h** prints them " +
         "all, and ipvsadm(8) explains them. A link named ipvsadm to xlb does the same.",
       "Like the original it needs no daemon: it acts on the data plane of the network namespace it runs in, and " +
-        "without arguments lists the table, with names.",
+        "without arguments lists the table, with names. The first change loads and attaches the XDP program as **xlb run** " +
+        "would, and a daemon that is started later adopts it. Beside a daemon a change is an override, which stays until " +
+        "it is taken back: see **xlb overrides**.",
     ],
     files: [
       defaults,
       ["/etc/services", "Names of ports, which lists have unless **-n** is given."],
       ["/proc/net/ip_vs_conn", "The kernel's connections, as **-L -c** lists them."],
     ],
-    environment: [["POSIXLY_CORRECT", "If set, options end at the first word that is none."]],
+    environment: [
+      ["XLB_STATE_DIR, XLB_BPFFS", "Where the director's files and pins are, as for every command of xlb."],
+      [
+        "XLB_PLANE, XLB_INTERFACES, XLB_TABLE_SIZE",
+        "As **--plane**, **--interface** and **--table-size** of **xlb run**.",
+      ],
+      ["POSIXLY_CORRECT", "If set, options end at the first word that is none."],
+    ],
     exitStatus: [
       ["0", "Success. With **-R**: of the last line."],
       ["1", "A list cannot be had."],

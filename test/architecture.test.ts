@@ -42,6 +42,8 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   ],
   // Readers work while the daemon is dead: they read the data plane themselves, by the addon.
   "cli/": ["model/", "native.ts", "version.ts", "control/", "report/", "config/", "dataplane/"],
+  // Without a daemon ipvsadm is the writer.
+  "cli/ipvsadm/": ["model/", "native.ts", "control/", "cli/", "dataplane/", "reconcile/"],
   // The one command that is the daemon.
   "cli/commands/run.ts": ["model/", "control/", "cli/", "daemon/"],
 };

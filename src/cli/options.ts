@@ -1,8 +1,6 @@
 import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
-
-export const defaultStateDir = "/run/xlb";
-export const defaultBpffs = "/sys/fs/bpf/xlb";
+import { defaultPlaces, homePlaces } from "./places.ts";
 
 /** Options that every command takes, before or after its name. They let several directors live on one machine. */
 export interface GlobalOptions {
@@ -14,15 +12,16 @@ export interface GlobalOptions {
 
 /** Each also comes from the environment, as all options of a daemon do. */
 export function addGlobalOptions(program: Command): Command {
+  const { stateDir, bpffs } = defaultPlaces();
   return program
     .addOption(
       new Option("--state-dir <dir>", "directory of the daemon's control socket and pid file")
-        .default(defaultStateDir)
+        .default(stateDir, homePlaces.stateDir)
         .env("XLB_STATE_DIR"),
     )
     .addOption(
       new Option("--bpffs <dir>", "directory in a bpf filesystem that holds the pinned maps")
-        .default(defaultBpffs)
+        .default(bpffs, homePlaces.bpffs)
         .env("XLB_BPFFS"),
     );
 }

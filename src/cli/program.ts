@@ -7,6 +7,7 @@ import { registerDrain, registerUndrain } from "./commands/drain.ts";
 import { registerHealth } from "./commands/health.ts";
 import { registerIpvsadm } from "./commands/ipvsadm.ts";
 import { registerLdirectord } from "./commands/ldirectord.ts";
+import { registerOverrides } from "./commands/overrides.ts";
 import { registerReload } from "./commands/reload.ts";
 import { registerRestart } from "./commands/restart.ts";
 import { registerRun } from "./commands/run.ts";
@@ -46,6 +47,7 @@ const registrations = [
   registerHealth,
   registerDrain,
   registerUndrain,
+  registerOverrides,
   registerTune,
   registerLdirectord,
   registerIpvsadm,

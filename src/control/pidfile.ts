@@ -3,12 +3,17 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, wri
 import { createServer } from "node:net";
 import type { Server } from "node:net";
 import { dirname, join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** A process as it was recorded. */
 export interface RecordedProcess {
   readonly pid: number;
   readonly alive: boolean;
 }
+
+/** A command that changes something without a daemon has the lock for a moment; nobody waits for it longer, milliseconds. */
+const briefMs = 10_000;
+const briefPauseMs = 20;
 
 /** Another daemon has the state directory or the bpf directory. */
 export class AlreadyRunningError extends Error {
@@ -77,8 +82,8 @@ export class DaemonLock {
   }
 
   /**
-   * Throws {@link AlreadyRunningError} when another process has one of the two directories. Makes the state directory.
-   * `pidFile`: whether there is to be one; a supervisor knows the pid anyway.
+   * Throws {@link AlreadyRunningError} when another daemon has one of the two directories; waits for a command that has
+   * borrowed them. Makes the state directory. `pidFile`: whether there is to be one; a supervisor knows the pid anyway.
    */
   static async acquire(stateDir: string, bpffs: string, pidFile = true): Promise<DaemonLock> {
     const names: Server[] = [];
@@ -86,11 +91,13 @@ export class DaemonLock {
       makeStateDir(stateDir);
       const recorded = readPidFile(stateDir);
       const who = recorded?.alive === true ? ` with pid ${recorded.pid}` : "";
-      names.push(await claim(`state:${resolve(stateDir)}`, `a daemon is already running${who} in ${stateDir}`));
+      const refusal = `a daemon is already running${who} in ${stateDir}`;
+      const isDaemon = () => readPidFile(stateDir)?.alive === true;
+      names.push(await claimSoon(stateName(stateDir), refusal, isDaemon));
       if (recorded?.alive === true && recorded.pid !== process.pid) {
         throw new AlreadyRunningError(`a daemon is already running${who} in ${stateDir}`);
       }
-      names.push(await claim(`bpffs:${resolve(bpffs)}`, `another daemon uses ${bpffs}; give this one its own --bpffs`));
+      names.push(await claim(pinsName(bpffs), `another daemon uses ${bpffs}; give this one its own --bpffs`));
       replaceFile(recordPath(stateDir), `${process.pid} ${processStartTime(process.pid) ?? ""}\n`);
       if (pidFile) replaceFile(pidFilePath(stateDir), `${process.pid}\n`);
       else rmSync(pidFilePath(stateDir), { force: true });
@@ -102,12 +109,51 @@ export class DaemonLock {
     return new DaemonLock(stateDir, names);
   }
 
+  /**
+   * For a command that changes something where no daemon runs: the same names, without a record of the process. Waits for
+   * another such command; throws {@link AlreadyRunningError} when a daemon has them. Makes the state directory.
+   */
+  static async borrow(stateDir: string, bpffs: string): Promise<DaemonLock> {
+    makeStateDir(stateDir);
+    const refusal = `a daemon runs in ${stateDir}`;
+    const isDaemon = () => readPidFile(stateDir)?.alive === true;
+    const state = await claimSoon(stateName(stateDir), refusal, isDaemon);
+    try {
+      // In another network namespace.
+      if (isDaemon()) throw new AlreadyRunningError(refusal);
+      return new DaemonLock(stateDir, [state, await claim(pinsName(bpffs), `another daemon uses ${bpffs}`)]);
+    } catch (cause) {
+      state.close();
+      throw cause;
+    }
+  }
+
   /** Gives the names back and removes the record and the pid file. */
   release(): void {
     if (readPidFile(this.#stateDir)?.pid === process.pid) {
       for (const path of [pidFilePath(this.#stateDir), recordPath(this.#stateDir)]) rmSync(path, { force: true });
     }
     for (const name of this.#names) name.close();
+    removeIfEmpty(this.#stateDir);
+  }
+}
+
+function stateName(stateDir: string): string {
+  return `state:${resolve(stateDir)}`;
+}
+
+function pinsName(bpffs: string): string {
+  return `bpffs:${resolve(bpffs)}`;
+}
+
+/** As {@link claim}, but waits a while as long as no daemon is known to have the name. */
+async function claimSoon(name: string, refusal: string, isDaemon: () => boolean): Promise<Server> {
+  for (const deadline = Date.now() + briefMs; ; await sleep(briefPauseMs)) {
+    try {
+      return await claim(name, refusal);
+    } catch (cause) {
+      if (!(cause instanceof AlreadyRunningError) || isDaemon() || Date.now() > deadline) throw cause;
+    }
   }
 }
 

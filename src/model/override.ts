@@ -97,6 +97,12 @@ export function describeSetting(setting: OverrideSetting): string {
   }
 }
 
+/** `tcp:10.0.0.1:80 10.0.0.2:80: weight 0, gate, by alice with ipvsadm, called by bash`. */
+export function describeOverride(override: Override): string {
+  const { user, program } = override.owner;
+  return `${overrideTarget(override)}: ${describeSetting(override.setting)}, by ${user} with ${program}`;
+}
+
 /** What a command asks for by hand; ipvsadm's options in order: -A, -E, -D, -C, -a, -e, -d. */
 export type HandChange =
   | { readonly kind: "add-service"; readonly identity: ServiceIdentity; readonly settings: ServiceSettings }

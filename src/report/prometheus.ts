@@ -6,6 +6,7 @@
 import { Registry } from "prom-client";
 import type { Metric } from "prom-client";
 import type { CheckDurations, RealServerHealth } from "../model/health.ts";
+import type { Override } from "../model/override.ts";
 import { printIdentity, realServerKey } from "../model/service.ts";
 import type { RealServerStatistics, ServiceStatistics } from "../model/statistics.ts";
 import { sumPackets } from "./rates.ts";
@@ -391,6 +392,13 @@ function addDaemon(registry: Registry, snapshot: Snapshot): void {
     "Services that are not on the first plane, and why; always 1.",
     (daemon.placements ?? []).map((placement) => ({ value: 1, labels: { ...placement } })),
   );
+  add(
+    registry,
+    "gauge",
+    "xlb_overrides",
+    "Virtual services and real servers that were added, changed or removed by hand.",
+    countOverrides(daemon.overrides ?? []),
+  );
   one("gauge", "xlb_services_not_active", "Configured virtual services that no plane serves.", daemon.notActive.length);
   one(
     "gauge",
@@ -423,4 +431,18 @@ function add(
   const metric = { name, help, type, get: () => Promise.resolve({ name, help, type, values: samples }) };
   // The registry only ever uses `name` and `get`; its type asks for one of prom-client's own classes.
   registry.registerMetric(metric as unknown as Metric);
+}
+
+/** Each kind has its line, also with 0. */
+function countOverrides(overrides: readonly Override[]): { value: number; labels: Labels }[] {
+  const kinds = overrides.map(({ realServer, setting }) => ({
+    target: realServer === undefined ? "service" : "real_server",
+    change: setting.kind === "removed" ? "removed" : setting.added ? "added" : "set",
+  }));
+  return ["service", "real_server"].flatMap((target) =>
+    ["added", "set", "removed"].map((change) => ({
+      value: kinds.filter((each) => each.target === target && each.change === change).length,
+      labels: { target, change },
+    })),
+  );
 }

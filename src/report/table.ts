@@ -1,5 +1,6 @@
 /** Text for a terminal, in the forms that users of ipvsadm know. */
 import type { Health, RealServerHealth } from "../model/health.ts";
+import { describeOverride } from "../model/override.ts";
 import { printEndpoint, printIdentity, realServerKey } from "../model/service.ts";
 import type { ForwardingMethod, ServiceIdentity, VirtualService } from "../model/service.ts";
 import type { Connection, PlaneStatistics, RealServerStatistics, ServiceStatistics } from "../model/statistics.ts";
@@ -67,6 +68,7 @@ function daemonLines(snapshot: Snapshot): string[] {
     if (state === "failed") lines.push(`plane ${plane}: not in use: ${reason}`);
   }
   lines.push(...placementLines(daemon));
+  for (const override of daemon.overrides ?? []) lines.push(`by hand: ${describeOverride(override)}`);
   for (const { service, reason } of daemon.notActive) lines.push(`not active: ${service}: ${reason}`);
   for (const change of daemon.failedChanges) lines.push(`not applied: ${change}`);
   return lines;

@@ -7,7 +7,8 @@ import { run, withFolder } from "./command.ts";
 const names = createProgram().commands.map((command) => command.name());
 
 test("every command of the product is there", () => {
-  const daemon = "check run start stop restart reload adopt handback status stats connections health drain undrain tune";
+  const daemon =
+    "check run start stop restart reload adopt handback status stats connections health drain undrain overrides tune";
   assert.deepEqual(names, [...daemon.split(" "), "ldirectord", "ipvsadm"]);
 });
 

@@ -8,9 +8,14 @@ import { bare, Hopeless, Lab, labIsMissing, waitFor } from "./lab.ts";
 import type { AddressPlan, LabProcess } from "./lab.ts";
 import type { TransferReport } from "./transfers.ts";
 
-/** A test in a lab of its own; skipped, with the reason, where no lab can be made. */
-export function story(name: string, plans: readonly AddressPlan[], body: (lab: Lab) => Promise<void>): void {
-  test(name, { skip: labIsMissing() || directorIsMissing() }, async (t) => {
+/** A test in a lab of its own; skipped, with the reason, where no lab can be made, or what `missing` says is missing. */
+export function story(
+  name: string,
+  plans: readonly AddressPlan[],
+  body: (lab: Lab) => Promise<void>,
+  missing: string | false = false,
+): void {
+  test(name, { skip: labIsMissing() || directorIsMissing() || missing }, async (t) => {
     await using lab = await Lab.create({ plans });
     try {
       await body(lab);

@@ -6,10 +6,12 @@ import { readDaemonOptions } from "../../control/daemon-options.ts";
 import { readOwnServices, readPidFile } from "../../control/pidfile.ts";
 import type { DaemonStatus } from "../../control/protocol.ts";
 import type { Drain } from "../../model/drain.ts";
+import { describeOverride } from "../../model/override.ts";
 import type { InterfaceStatus, PlaneStatus } from "../../model/statistics.ts";
 import { exitCodes } from "../failure.ts";
 import { globalOptions } from "../options.ts";
 import { write } from "../output.ts";
+import { printTime } from "../print-time.ts";
 
 interface StatusOptions {
   readonly json?: true;
@@ -82,6 +84,9 @@ function print(status: DaemonStatus): string {
     ...status.interfaces.map((place) => `interface      ${printPlace(place)}`),
     ...(status.placements ?? []).map(({ service, plane, reason }) => `on ${plane.padEnd(11)} ${service}: ${reason}`),
     ...(status.drains ?? []).map((drain) => `drained        ${printDrain(drain)}`),
+    ...(status.overrides ?? []).map(
+      (each) => `by hand        ${describeOverride(each)}, since ${printTime(each.since)}`,
+    ),
     `rounds         ${status.rounds}; checks are late by up to ${Math.round(status.checkLagMs)} ms`,
     ...status.notActive.map(({ service, reason }) => `not active     ${service}: ${reason}`),
     ...status.failedChanges.map((failed) => `cannot apply   ${failed}`),
@@ -101,10 +106,4 @@ function printPlane({ plane, state, reason }: PlaneStatus): string {
 /** `eth0 native`, or why not. */
 export function printPlace({ name, mode, reason }: InterfaceStatus): string {
   return `${name} ${mode === "detached" ? "not attached" : mode}${reason === "" ? "" : `: ${reason}`}`;
-}
-
-/** Local time to the second. */
-function printTime(time: Date): string {
-  const local = new Date(time.getTime() - time.getTimezoneOffset() * 60_000);
-  return local.toISOString().slice(0, 19).replace("T", " ");
 }

@@ -74,7 +74,8 @@ export interface LoadOptions {
 }
 
 export interface Loaded {
-  readonly object: ObjectHandle;
+  /** Absent of programs that were opened from their pins. */
+  readonly object?: ObjectHandle;
   readonly director: ProgramHandle;
   readonly control: ProgramHandle;
   /** Whether maps of an earlier run were found. */
@@ -119,7 +120,7 @@ function makeFolders(folders: readonly string[]): void {
  * returns or throws. Throws if the pinned maps have another layout, and a {@link RefusedError} if the kernel does
  * not take the program or its maps.
  */
-export function loadDirector(native: Native, options: LoadOptions): Loaded {
+export function loadDirector(native: Native, options: LoadOptions): Loaded & { readonly object: ObjectHandle } {
   const { bpffs } = options;
   ensureBpffs(native, bpffs);
   const object = native.objectOpen(options.object, "director");
@@ -149,6 +150,23 @@ export function loadDirector(native: Native, options: LoadOptions): Loaded {
     if (!adopted) removePins(native, bpffs);
     throw cause;
   }
+}
+
+/**
+ * The programs that an earlier director has left, as they are; undefined if there are none. Throws if the pinned maps
+ * have another layout than this xlb's.
+ */
+export function openPinnedDirector(native: Native, bpffs: string): Loaded | undefined {
+  const [director, control] = [join(bpffs, "director"), join(bpffs, "control")];
+  if (![director, control, mapPath(bpffs, "settings")].every((path) => existsSync(path))) return undefined;
+  checkLayout(native, bpffs);
+  return { director: native.programOpenPinned(director), control: native.programOpenPinned(control), adopted: true };
+}
+
+export function closeLoaded(native: Native, { object, director, control }: Loaded): void {
+  if (object !== undefined) return native.objectClose(object);
+  native.programClose(director);
+  native.programClose(control);
 }
 
 function load(native: Native, object: ObjectHandle, refusalLog: string | undefined): void {

@@ -416,11 +416,11 @@ class NetlinkNetwork implements Network {
     }
   }
 
-  close(): void {
+  close(keepNeighbours = false): void {
     if (this.#closed) return;
     this.#closed = true;
     try {
-      this.#neighbours.releaseAll();
+      if (!keepNeighbours) this.#neighbours.releaseAll();
     } catch (error) {
       // Best effort: the entries stay and the next director adopts them.
       this.#log.debug({ err: error }, "neighbour entries could not be released");

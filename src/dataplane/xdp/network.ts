@@ -64,5 +64,6 @@ export interface Network {
   onChange(listener: () => void): void;
   /** Reads events until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
-  close(): void;
+  /** `keepNeighbours`: the kernel goes on keeping those resolved that were watched; else they are given back to it. */
+  close(keepNeighbours?: boolean): void;
 }

@@ -43,8 +43,12 @@ export function readServices(maps: DirectorMaps): StoredService[] {
   }
   const realServers = readRealServers(maps);
   const services: StoredService[] = [];
-  for (const [id, record] of maps.services.readRange(0, maps.services.entries).entries()) {
-    if (id === 0 || record.protocol === 0) continue;
+  const { size, fields } = layout.service;
+  const bytes = maps.services.bytes(0, maps.services.entries);
+  for (let id = 1; id < maps.services.entries; id++) {
+    // Most places are free, and a record takes long to decode.
+    if (bytes[id * size + fields.protocol.offset] === 0) continue;
+    const record = layout.service.decode(bytes, id * size);
     const family = familyFromNumber(record.family);
     const all = realServers.get(id) ?? [];
     services.push({

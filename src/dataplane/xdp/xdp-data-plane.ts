@@ -19,7 +19,7 @@ import { Control } from "./control.ts";
 import { importConnections } from "./imports.ts";
 import { Interfaces } from "./interfaces.ts";
 import type { PlaneLog } from "./interfaces.ts";
-import { loadDirector, pinProgram, removePins } from "./load.ts";
+import { closeLoaded, loadDirector, openPinnedDirector, pinProgram, removePins } from "./load.ts";
 import type { Loaded } from "./load.ts";
 import { openMaps } from "./maps.ts";
 import type { DirectorMaps } from "./maps.ts";
@@ -51,6 +51,11 @@ export interface XdpOptions {
   readonly tunings?: Partial<Tunings>;
   /** A file for what the kernel says when it refuses the program. Default: none. */
   readonly refusalLog?: string;
+  /**
+   * Whether the program that an earlier director has left goes on, in place of a new one: for commands that change
+   * something and end. A tenth of the time of loading it.
+   */
+  readonly keepProgram?: boolean;
   /** The compiled data path. Default: director.bpf.o of this build. */
   readonly object?: Uint8Array;
 }
@@ -69,8 +74,8 @@ export interface XdpDeps {
 export async function openXdpDataPlane(options: XdpOptions, deps: XdpDeps): Promise<XdpDataPlane> {
   const { native, log } = deps;
   const bpffs = options.bpffs ?? defaultBpffs;
-  const object = options.object ?? readFileSync(fileURLToPath(new URL("../../../bpf/director.bpf.o", import.meta.url)));
-  const loaded = loadDirector(native, { ...options, bpffs, object });
+  const kept = options.keepProgram === true ? openPinnedDirector(native, bpffs) : undefined;
+  const loaded = kept ?? loadDirector(native, { ...options, bpffs, object: options.object ?? compiledObject() });
   let maps: DirectorMaps | undefined;
   try {
     maps = openMaps(native, bpffs, true);
@@ -79,25 +84,32 @@ export async function openXdpDataPlane(options: XdpOptions, deps: XdpDeps): Prom
     // First the links, then the timer: from here on only this program runs.
     for (const name of attachments.adopt(loaded.director)) log.warn(`interface ${name} is gone`);
     const control = new Control(native, loaded.control);
-    await control.startSweep();
-    pinProgram(native, loaded.control, join(bpffs, "control"));
-    pinProgram(native, loaded.director, join(bpffs, "director"));
+    if (kept === undefined) {
+      await control.startSweep();
+      pinProgram(native, loaded.control, join(bpffs, "control"));
+      pinProgram(native, loaded.director, join(bpffs, "director"));
+    }
     const slots = maps.connections.size;
     if (options.tableSlots !== undefined && options.tableSlots !== slots) {
       log.warn(`the connection table keeps its ${slots} slots while the data path lives, not ${options.tableSlots}`);
     }
-    const plane = new XdpDataPlane(bpffs, options.interfaces, deps, { ...loaded, maps, attachments, control });
+    const plane = new XdpDataPlane(bpffs, options.interfaces, deps, { loaded, maps, attachments, control });
     await plane.start();
     return plane;
   } catch (cause) {
     maps?.close();
-    native.objectClose(loaded.object);
+    closeLoaded(native, loaded);
     if (!loaded.adopted) removePins(native, bpffs);
     throw cause;
   }
 }
 
-interface Parts extends Omit<Loaded, "control"> {
+function compiledObject(): Uint8Array {
+  return readFileSync(fileURLToPath(new URL("../../../bpf/director.bpf.o", import.meta.url)));
+}
+
+interface Parts {
+  readonly loaded: Loaded;
   readonly maps: DirectorMaps;
   readonly attachments: Attachments;
   readonly control: Control;
@@ -124,9 +136,9 @@ export class XdpDataPlane implements DataPlane {
 
   constructor(bpffs: string, interfaces: readonly string[] | undefined, deps: XdpDeps, parts: Parts) {
     const { native, network, log } = deps;
-    const { maps, control, attachments, director } = parts;
+    const { maps, control, attachments, loaded } = parts;
     this.bpffs = bpffs;
-    this.adopted = parts.adopted;
+    this.adopted = loaded.adopted;
     this.#deps = deps;
     this.#parts = parts;
     this.#reader = new XdpReader(native, bpffs, maps);
@@ -139,7 +151,7 @@ export class XdpDataPlane implements DataPlane {
       onNextHop: (message) => log.info(message),
     });
     this.#interfaces = new Interfaces(
-      { native, maps, control, network, attachments, program: director, log },
+      { native, maps, control, network, attachments, program: loaded.director, log },
       interfaces,
     );
     network.onChange(() => {
@@ -298,7 +310,7 @@ export class XdpDataPlane implements DataPlane {
     this.#closed = true;
     this.#parts.attachments.close();
     this.#reader.close();
-    this.#deps.native.objectClose(this.#parts.object);
+    closeLoaded(this.#deps.native, this.#parts.loaded);
   }
 
   destroy(): void {
