@@ -161,6 +161,15 @@ if (inRoutedNamespace(import.meta.filename, cannotRun)) {
       });
     }
 
+    it("tells nobody of it over the limit, but remembers it", () => {
+      const [id = 0] = ids;
+      program.set({ icmp_per_second: 0 });
+      const wrapped = program.run(frame()).data.subarray(14);
+      assert.equal(program.run(error(ipv4, [3, 4, 1300], wrapped, source.ipv4)).verdict, "DROP");
+      program.set({ icmp_per_second: 1_000_000 });
+      assert.equal(program.maps.tunnels.read(id).path_mtu, 1300);
+    });
+
     it("is passed if it names another real server, or its checksum is wrong", () => {
       const { data } = program.run(frame());
       const other = Buffer.from(data.subarray(14));

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { availableParallelism } from "node:os";
 import { describe, it } from "node:test";
 import { addressBytes, checksum, frame, macBytes, routed } from "../support/packet.ts";
 import type { FrameSpec } from "../support/packet.ts";
@@ -224,4 +225,17 @@ describe("a packet that is too big for the tunnel", { skip: cannotRun }, () => {
       assert.equal(program.counters().icmp_too_big, 2n);
     });
   }
+
+  it("is answered no more often than the limit allows, and dropped else", () => {
+    const program = tunnelTo("ipv4");
+    program.set({ icmp_per_second: 3 });
+    const sent = Array.from({ length: 50 }, (_, i) => frame({ sourcePort: 1024 + i, payload: Buffer.alloc(1460) }));
+    const verdicts = sent.map((bytes) => program.run(bytes).verdict);
+    const answered = verdicts.filter((verdict) => verdict === "TX").length;
+    // Each CPU has a limit of its own, and the clock stands still.
+    assert.ok(answered >= 3 && answered <= 3 * availableParallelism(), `${answered} answers`);
+    const { icmp_too_big, drop_too_big } = program.counters();
+    assert.deepEqual([icmp_too_big, drop_too_big], [BigInt(answered), BigInt(50 - answered)]);
+    assert.equal(verdicts.filter((verdict) => verdict === "DROP").length, 50 - answered);
+  });
 });
