@@ -106,9 +106,8 @@ static __always_inline __u32 hash_line(__u64 hash)
 	return hash & settings.line_mask;
 }
 
-/* A keyed mix of client, ports and service; IPv4 loses nothing, 64 bits to 64 bits. */
-static __always_inline __u64 connection_hash(const __be32 *source, __u32 ports, __u32 service,
-					     const bool ipv6)
+/* Of connection_hash(): what can be done while the service is looked up. */
+static __always_inline __u64 client_hash(const __be32 *source, __u32 ports, const bool ipv6)
 {
 	__u64 hash = (__u64)source[3] << 32 | ports;
 
@@ -120,11 +119,21 @@ static __always_inline __u64 connection_hash(const __be32 *source, __u32 ports, 
 		high = (high ^ source[2]) * settings.key[3];
 		hash ^= high ^ high >> 29;
 	}
-	/* The service comes late: what does not need it is done while it is looked up. */
 	hash = (hash ^ settings.key[0]) * settings.key[1];
-	hash ^= hash >> 32 ^ settings.key[2];
+	return hash ^ hash >> 32 ^ settings.key[2];
+}
+
+static __always_inline __u64 hash_with_service(__u64 hash, __u32 service)
+{
 	hash = (hash ^ (__u64)service << 44 ^ service) * settings.key[3];
 	return hash ^ hash >> 32;
+}
+
+/* A keyed mix of client, ports and service; IPv4 loses nothing, 64 bits to 64 bits. */
+static __always_inline __u64 connection_hash(const __be32 *source, __u32 ports, __u32 service,
+					     const bool ipv6)
+{
+	return hash_with_service(client_hash(source, ports, ipv6), service);
 }
 
 /*
@@ -158,6 +167,23 @@ found:
 	found->word = word;
 	found->index = line_index * SLOTS_PER_LINE + place;
 	return true;
+}
+
+/* The word with that tag, 0: not in this line. */
+static __always_inline __u64 word_in_line(__u32 line_index, __u64 tag)
+{
+	struct connection_line *line = lookup(connections, line_index);
+	__u64 word;
+
+	if (!line)
+		return 0;
+#pragma unroll
+	for (int place = 0; place < SLOTS_PER_LINE; place++) {
+		word = *(volatile __u64 *)&line->slot[place];
+		if (word >> SLOT_TAG_SHIFT == tag)
+			return word;
+	}
+	return 0;
 }
 
 /* Whether the line's neighbour holds connections of it; that line need not be fetched otherwise. */
@@ -335,6 +361,28 @@ __noinline int change_state(__u32 index, __u64 word, __u32 event, __u32 tick)
 	return 0;
 }
 
+/* Whether the time of a live connection's last packet is to be written anew. */
+static __always_inline bool is_stale(__u64 word, __u32 tick)
+{
+	return word_age(word, tick) >=
+	       (word_state(word) == STATE_ESTABLISHED ? REFRESH_ESTABLISHED : 1);
+}
+
+static __always_inline void write_tick(__u64 *slot, __u64 word, __u32 tick)
+{
+	__sync_val_compare_and_swap(slot, word, (word & ~SLOT_TICK_MASK) | (tick & SLOT_TICK_MASK));
+}
+
+/* As write_tick(), of a connection whose place is not at hand. */
+__noinline int connection_refresh(__u64 hash, __u64 word, __u32 tick)
+{
+	struct connection found = {};
+
+	if (find_in_line(hash_line(hash), hash_tag(hash), &found))
+		write_tick(found.slot, word, tick);
+	return 0;
+}
+
 /*
  * Every packet of a live connection: state and time, written only when they
  * moved on. `event`: packet->flags, and EVENT_TWO_WAY and EVENT_REPLY for masq.
@@ -349,12 +397,8 @@ static __always_inline void connection_touch(const struct connection *connection
 		change_state(connection->index, connection->word, event, tick);
 		return;
 	}
-	if (word_age(connection->word, tick) >=
-	    (state == STATE_ESTABLISHED ? REFRESH_ESTABLISHED : 1)) {
-		__u64 touched = (connection->word & ~SLOT_TICK_MASK) | (tick & SLOT_TICK_MASK);
-
-		__sync_val_compare_and_swap(connection->slot, connection->word, touched);
-	}
+	if (is_stale(connection->word, tick))
+		write_tick(connection->slot, connection->word, tick);
 }
 
 /* Seconds that a connection may rest. */

@@ -15,6 +15,7 @@
 #include "fragment.h"
 #include "schedule.h"
 #include "forward.h"
+#include "live.h"
 #include "reply.h"
 #include "icmp_related.h"
 #include "ending.h"
@@ -106,7 +107,7 @@ static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, con
 {
 	struct connection connection = {};
 	struct real_server *real_server;
-	__u32 ports, id;
+	__u32 id;
 	int result;
 
 	result = ipv6 ? parse_ipv6(ctx, packet) : parse_ipv4(ctx, packet);
@@ -123,8 +124,7 @@ static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, con
 			return result;
 	}
 
-	ports = (__u32)packet->source_port << 16 | packet->destination_port;
-	packet->hash = connection_hash(packet->source, ports, packet->service, ipv6);
+	packet->hash = connection_hash(packet->source, packet_ports(packet), packet->service, ipv6);
 	if (connection_lookup(packet->hash, &connection)) {
 		id = word_real_server(connection.word);
 		real_server = lookup(real_servers, id);
@@ -159,10 +159,14 @@ forward:
 SEC("xdp")
 int director(struct xdp_md *ctx)
 {
-	struct packet packet = {};
+	struct packet packet;
 	__be16 type;
 	int result;
 
+	result = forward_live(ctx, &packet);
+	if (result != GO_ON)
+		return result;
+	__builtin_memset(&packet, 0, sizeof(packet));
 	result = parse_ethernet(ctx, &packet, &type);
 	if (result != GO_ON)
 		return result;

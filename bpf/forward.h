@@ -48,12 +48,18 @@ __noinline int forward_otherwise(struct xdp_md *ctx, const struct packet *packet
 					     : transmit_to(ctx, packet, &hop, id, false);
 }
 
+/* The usual real server: a neighbour, by gate. */
+static __always_inline bool is_plain(const struct real_server *real_server)
+{
+	return (real_server->flags & FORWARD_FLAGS) ==
+		       (REAL_SERVER_AVAILABLE | REAL_SERVER_RESOLVED) &&
+	       real_server->method == METHOD_GATE;
+}
+
 static __always_inline int forward(struct xdp_md *ctx, const struct packet *packet,
 				   const struct real_server *real_server, __u32 id, const bool ipv6)
 {
-	if ((real_server->flags & FORWARD_FLAGS) !=
-		    (REAL_SERVER_AVAILABLE | REAL_SERVER_RESOLVED) ||
-	    real_server->method != METHOD_GATE)
+	if (!is_plain(real_server))
 		return forward_otherwise(ctx, packet, id);
 	if (packet->ttl <= 1)
 		return answer_time_exceeded(ctx, packet);

@@ -88,6 +88,16 @@ __noinline int hop_to(struct xdp_md *ctx, const struct packet *packet, __u32 id,
 	return !find_way(ctx, &way, hop);
 }
 
+/* A frame that is ready leaves by an interface. What was dropped is counted. */
+static __always_inline int send_by(struct xdp_md *ctx, __u32 ifindex)
+{
+	if (ifindex == ctx->ingress_ifindex)
+		return XDP_TX;
+	if (bpf_redirect_map(&redirect_ports, ifindex, XDP_DROP) != XDP_REDIRECT)
+		return drop(COUNTER(drop_unresolved));
+	return XDP_REDIRECT;
+}
+
 /* Sends the frame with another link header: write_link_header() says how. What was dropped is counted. */
 static __always_inline int leave(struct xdp_md *ctx, __u32 l2_length, const struct next_hop *hop,
 				 const bool ipv6, const bool fresh)
@@ -96,11 +106,7 @@ static __always_inline int leave(struct xdp_md *ctx, __u32 l2_length, const stru
 
 	if (!write_link_header(ctx, l2_length, hop, ipv6, fresh))
 		return drop(COUNTER(drop_rewrite));
-	if (ifindex == ctx->ingress_ifindex)
-		return XDP_TX;
-	if (bpf_redirect_map(&redirect_ports, ifindex, XDP_DROP) != XDP_REDIRECT)
-		return drop(COUNTER(drop_unresolved));
-	return XDP_REDIRECT;
+	return send_by(ctx, ifindex);
 }
 
 /* The same for a packet that is forwarded: its TTL is counted down. */

@@ -49,6 +49,12 @@ enum fragment_place {
 	FRAGMENT_LATER = 2,
 };
 
+/* As connection_hash() takes them. */
+static __always_inline __u32 packet_ports(const struct packet *packet)
+{
+	return (__u32)packet->source_port << 16 | packet->destination_port;
+}
+
 /* The verifier wants to see bounds that the values always keep. */
 static __always_inline __u32 link_length(const struct packet *packet)
 {

@@ -29,11 +29,19 @@ static __always_inline __u32 service_slot_home(const __be32 *address, __u32 port
 	return hash >> 40;
 }
 
+/* Port, protocol and kind lie side by side in a slot: one comparison for all three. */
+static __always_inline __u32 service_slot_word(__be16 port, __u8 protocol, __u8 kind)
+{
+	if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+		return (__u32)port << 16 | (__u32)protocol << 8 | kind;
+	return port | (__u32)protocol << 16 | (__u32)kind << 24;
+}
+
 static __always_inline bool service_slot_is(const struct service_slot *slot, const __be32 *address,
 					    __be16 port, __u8 protocol, __u8 kind)
 {
-	if (slot->address[3] != address[3] || slot->port != port || slot->protocol != protocol ||
-	    slot->kind != kind)
+	if (slot->address[3] != address[3] ||
+	    *(const __u32 *)&slot->port != service_slot_word(port, protocol, kind))
 		return false;
 	if (kind == SERVICE_SLOT_IPV4 || kind == SERVICE_SLOT_OWN_IPV4)
 		return true;
@@ -50,29 +58,34 @@ static __always_inline struct service_slot *service_slot_find(const __be32 *addr
 		__u32 index = (home + probe) & (MAX_SERVICE_SLOTS - 1);
 		struct service_slot *slot = bpf_map_lookup_elem(&service_slots, &index);
 
-		if (!slot || slot->kind == SERVICE_SLOT_FREE)
+		if (!slot)
 			return NULL;
 		if (service_slot_is(slot, address, port, protocol, kind))
 			return slot;
+		if (slot->kind == SERVICE_SLOT_FREE)
+			return NULL;
 	}
 	return NULL;
 }
 
-/* Index into services, 0: not a service of ours. */
-static __always_inline __u32 service_lookup(const struct packet *packet, const bool ipv6)
+/* Index into services, 0: not a service of ours. IPv4 in destination[3]. */
+static __always_inline __u32 service_at(const __be32 *destination, __be16 port, __u8 protocol,
+					const bool ipv6)
 {
 	const __u8 kind = ipv6 ? SERVICE_SLOT_IPV6 : SERVICE_SLOT_IPV4;
-	struct service_slot *slot = service_slot_find(packet->destination, packet->destination_port,
-						      packet->protocol, kind);
+	struct service_slot *slot = service_slot_find(destination, port, protocol, kind);
 
-	if (!slot && settings.ftp_services && packet->protocol == IPPROTO_TCP &&
-	    (packet->destination_port == bpf_htons(FTP_DATA_PORT) ||
-	     bpf_ntohs(packet->destination_port) >= FIRST_FREE_PORT))
-		slot = service_slot_find(packet->destination, bpf_htons(FTP_PORT), IPPROTO_TCP,
-					 kind);
+	if (!slot && settings.ftp_services && protocol == IPPROTO_TCP &&
+	    (port == bpf_htons(FTP_DATA_PORT) || bpf_ntohs(port) >= FIRST_FREE_PORT))
+		slot = service_slot_find(destination, bpf_htons(FTP_PORT), IPPROTO_TCP, kind);
 	if (!slot && settings.all_ports_services)
-		slot = service_slot_find(packet->destination, 0, packet->protocol, kind);
+		slot = service_slot_find(destination, 0, protocol, kind);
 	return slot ? slot->service : 0;
+}
+
+static __always_inline __u32 service_lookup(const struct packet *packet, const bool ipv6)
+{
+	return service_at(packet->destination, packet->destination_port, packet->protocol, ipv6);
 }
 
 /* A filter of 64 bits: most sources are seen at once not to be an own address. */
