@@ -48,9 +48,9 @@ export async function openReaders(bpffs: string): Promise<readonly DataPlaneRead
 }
 
 /** The daemon's status; undefined if none answers in time. */
-export async function askStatus(stateDir: string): Promise<DaemonStatus | undefined> {
+export async function askStatus(stateDir: string, timeoutMs = statusTimeoutMs): Promise<DaemonStatus | undefined> {
   const { ask, NotRunningError } = await import("../control/client.ts");
-  const timeout = AbortSignal.timeout(statusTimeoutMs);
+  const timeout = AbortSignal.timeout(timeoutMs);
   try {
     const reply = await ask(stateDir, { kind: "status" }, timeout);
     return reply.kind === "status" ? reply.status : undefined;

@@ -35,6 +35,8 @@ interface HandbackOptions {
 /** A million connections take seconds; this is for a machine that is very busy. */
 const moveTimeoutMs = 600_000;
 const progressIntervalMs = 1000;
+/** What is done depends on what the daemon says: it is waited for on a busy machine, too. */
+const answerTimeoutMs = 20_000;
 
 /** Registers `xlb adopt`. */
 export function registerAdopt(program: Command): void {
@@ -56,7 +58,7 @@ If XDP cannot be had, all is as it was.`,
     .action(async ({ dryRun, json, force }: AdoptOptions, command: Command) => {
       requirePrivileges();
       const { stateDir } = globalOptions(command);
-      const status = await runningDaemon(stateDir);
+      const status = await runningDaemon(stateDir, answerTimeoutMs);
       const options = adoptingOptions(command, status);
       if (dryRun) return writePlan(await planAdoption(options.config), "xdp", json === true);
       const ldirectord = force ? undefined : findLdirectord();
@@ -94,7 +96,7 @@ kernel has no IPVS, or connections cannot be given to it, all is as it was.`,
       requirePrivileges();
       const { stateDir, bpffs } = globalOptions(command);
       if (dryRun) return writePlan(await planHandback(bpffs), "ipvs", json === true);
-      const status = await runningDaemon(stateDir);
+      const status = await runningDaemon(stateDir, answerTimeoutMs);
       const since = status?.moves?.at(-1)?.at;
       if (status === undefined) await startAndHandBack(command);
       else if (isOnXdp(status)) await changePlane(stateDir, "ipvs");
@@ -122,7 +124,7 @@ function adoptingOptions(command: Command, status: DaemonStatus | undefined): Da
 /** Throws a {@link Failure} if XDP cannot be had; the kernel goes on then, and no daemon is left. */
 async function startAndAdopt(options: DaemonOptions): Promise<void> {
   await start(options);
-  const status = await askStatus(options.stateDir);
+  const status = await askStatus(options.stateDir, answerTimeoutMs);
   if (status !== undefined && isOnXdp(status)) return;
   await stopDaemon(options.stateDir, true);
   const reason = status?.planes?.find(({ plane }) => plane === "xdp")?.reason ?? "it does not say why";
@@ -282,7 +284,7 @@ interface Report {
 
 /** `since`: the last move before; undefined: there was none. */
 async function outcome(stateDir: string, to: PlaneName, since: Date | undefined): Promise<Report> {
-  const status = await askStatus(stateDir);
+  const status = await askStatus(stateDir, answerTimeoutMs);
   if (status === undefined) throw new Failure(exitCodes.failure, `the daemon does not answer in ${stateDir}`);
   if (isOnXdp(status) !== (to === "xdp")) {
     throw new Failure(

@@ -56,8 +56,8 @@ async function isSupervised(file: string): Promise<boolean> {
 }
 
 /** The daemon of a state directory. Throws a {@link Failure} if it lives but does not answer. */
-export async function runningDaemon(stateDir: string): Promise<DaemonStatus | undefined> {
-  const status = await askStatus(stateDir);
+export async function runningDaemon(stateDir: string, timeoutMs?: number): Promise<DaemonStatus | undefined> {
+  const status = await askStatus(stateDir, timeoutMs);
   if (status !== undefined) return status;
   const recorded = readPidFile(stateDir);
   if (recorded?.alive !== true) return undefined;
