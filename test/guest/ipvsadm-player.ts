@@ -10,14 +10,10 @@ import { systemNames } from "../../src/cli/ipvsadm/names.ts";
 import { openKernelTable } from "../../src/cli/ipvsadm/kernel-table.ts";
 import { runIpvsadm } from "../../src/cli/ipvsadm/run.ts";
 import { loadNative } from "../../src/native.ts";
-import { hosts, situations } from "./ipvsadm-situations.ts";
-import type { Situation, Step } from "./ipvsadm-situations.ts";
-
-export interface StepResult {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { playLive } from "./ipvsadm-live.ts";
+import type { Compared } from "./ipvsadm-live.ts";
+import { hosts, services, situations } from "./ipvsadm-situations.ts";
+import type { Situation, Step, StepResult } from "./ipvsadm-situations.ts";
 
 export interface Played {
   readonly steps: readonly StepResult[];
@@ -28,7 +24,8 @@ export interface Played {
 export interface Report {
   readonly real: readonly Played[];
   readonly ours: readonly Played[];
-  /** What each of the two took. */
+  readonly live: readonly Compared[];
+  /** What each of the three took. */
   readonly milliseconds: readonly number[];
 }
 
@@ -95,6 +92,7 @@ async function* piecesOf(text: string): AsyncGenerator<string> {
 }
 
 appendFileSync("/etc/hosts", hosts);
+writeFileSync("/etc/services", services);
 // There is nobody to ask for others.
 writeFileSync("/etc/nsswitch.conf", "hosts: files\nservices: files\n");
 execFileSync("ip", ["link", "set", "lo", "up"]);
@@ -102,9 +100,12 @@ execFileSync("ip", ["netns", "add", "xlb-real"]);
 execFileSync("ip", ["-n", "xlb-real", "link", "set", "lo", "up"]);
 const started = performance.now();
 const real = playReal("xlb-real");
-const between = performance.now();
+const second = performance.now();
 const ours: Played[] = [];
 for (const situation of situations) ours.push(await playOurs(situation));
-const milliseconds = [between - started, performance.now() - between].map(Math.round);
-const report: Report = { real, ours, milliseconds };
+const third = performance.now();
+await runOurs(clear);
+const live = await playLive(native, async (words) => await runOurs({ words }));
+const milliseconds = [second - started, third - second, performance.now() - third].map(Math.round);
+const report: Report = { real, ours, live, milliseconds };
 process.stdout.write(JSON.stringify(report));

@@ -22,6 +22,23 @@ fd00::1 www6.example.org
 255.255.0.0 half.mask.example.org
 `;
 
+/** What ports are called there, in the form of /etc/services. */
+export const services = `
+discard 9/tcp sink null
+discard 9/udp sink null
+domain 53/tcp
+domain 53/udp
+http 80/tcp www # WorldWideWeb HTTP
+ntp 123/udp
+https 443/tcp
+shell 514/tcp cmd syslog
+syslog 514/udp
+http-alt 8080/tcp webcache
+sip 5060/tcp
+sip 5060/udp
+mdns 5353/udp
+`;
+
 /** Blanks part words; an object has its input beside it, and a list has its words as they are. */
 type Written = string | readonly string[] | { readonly words: string; readonly input: string };
 
@@ -820,13 +837,29 @@ export const situations: readonly Situation[] = [
     "-S -n",
   ),
   situation(
-    "the lists of a table that comes from the saved one",
+    "what -S has saved is what -R restores",
     ...mixed,
     "-S",
-    "-S -n",
     "-C",
     { words: "-R", input: mixed.join("\n") },
-    "-S -n",
-    ...everyList,
+    "-S",
   ),
 ];
+
+export interface StepResult {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** As in a terminal. */
+export function printTranscript({ steps }: Situation, results: readonly StepResult[]): string {
+  return results
+    .map(({ status, stdout, stderr }, index) => {
+      const { words, input } = steps[index]!;
+      const from = input === undefined ? "" : ` <<<${JSON.stringify(input)}`;
+      const line = words.map((word) => (word === "" || word.includes(" ") ? JSON.stringify(word) : word)).join(" ");
+      return `$ ipvsadm ${line}${from}\n${stdout}${stderr}[${status}]\n`;
+    })
+    .join("");
+}
