@@ -10,7 +10,7 @@ import type { Health, RealServerHealth } from "../model/health.ts";
 import { describeSetting, overrideTarget } from "../model/override.ts";
 import type { HandChange, Override, Owner } from "../model/override.ts";
 import { printIdentity, realServerKey } from "../model/service.ts";
-import type { ServiceIdentity } from "../model/service.ts";
+import type { RealServer, ServiceIdentity } from "../model/service.ts";
 import type { DirectorState } from "../model/state.ts";
 import type { PlaneMove, PlaneName } from "../model/statistics.ts";
 import type { Phase } from "../notify/alert.ts";
@@ -148,7 +148,7 @@ export class Daemon {
     this.#stopped.catch(() => {}); // Whoever waits sees the rejection; often nobody does.
     parts.monitors.onChange(() => this.#reconciler.request());
     parts.plane.onChange?.(() => this.#reconciler.request());
-    parts.monitors.update(config.services, seedUp(config, parts.plane.read()), config.maintenanceDir);
+    parts.monitors.update(config.services, this.#seedUp(config), config.maintenanceDir);
   }
 
   /** Resolves when the first round is over: packets meet what the file asks for. */
@@ -430,7 +430,7 @@ export class Daemon {
   }
 
   async #reloadNow(): Promise<string> {
-    const { log, monitors, plane } = this.#parts;
+    const { log, monitors } = this.#parts;
     this.#reloads += 1;
     try {
       const { config, diagnostics } = await this.#parts.load();
@@ -441,7 +441,7 @@ export class Daemon {
       this.#config = config;
       this.#configLoadedAt = new Date();
       this.#stage = { phase: "reloading" };
-      monitors.update(config.services, seedUp(config, plane.read()), config.maintenanceDir);
+      monitors.update(config.services, this.#seedUp(config), config.maintenanceDir);
       const { changes, failedChanges, notActive } = await this.#reconciler.round({ thorough: true });
       const message = [
         `${config.file}: virtual services: ${config.services.length}, changes: ${changes}`,
@@ -463,6 +463,22 @@ export class Daemon {
       log.logger.error("The configuration before goes on");
       throw cause;
     }
+  }
+
+  #seedUp(config: Config): ReadonlySet<string> {
+    const { plane, overrides, drains } = this.#parts;
+    const atZero = new Set(
+      overrides
+        .list()
+        .filter(({ setting }) => setting.kind === "real-server" && setting.realServer.weight === 0)
+        .map(overrideTarget),
+    );
+    return seedUp(
+      config,
+      plane.read(),
+      (service, each) =>
+        atZero.has(`${service} ${realServerKey(each)}`) || drains.stageOf(each.address, each.port) === "draining",
+    );
   }
 
   #inputs(): RoundInputs {
@@ -614,9 +630,14 @@ function hasHadItsSay({ health, check, last }: RealServerHealth): boolean {
 
 /**
  * Real servers that the tables show as up, as `SERVICE REAL-SERVER`: they are until a check says otherwise, as in
- * ldirectord. One without a weight is up only where the file gives it none and `quiescent=no` means nothing by it.
+ * ldirectord. One without a weight is up only where the file gives it none and `quiescent=no` means nothing by it, or
+ * where the operator has taken it: its connections go on.
  */
-export function seedUp(config: Config, { services }: DirectorState): ReadonlySet<string> {
+export function seedUp(
+  config: Config,
+  { services }: DirectorState,
+  isHeldOut: (service: string, realServer: RealServer) => boolean = () => false,
+): ReadonlySet<string> {
   const weightless = new Set(
     config.services
       .filter(({ quiescent }) => !quiescent)
@@ -631,9 +652,9 @@ export function seedUp(config: Config, { services }: DirectorState): ReadonlySet
       realServers
         .map((realServer) => ({
           key: `${printIdentity(identity)} ${realServerKey(realServer)}`,
-          weight: realServer.weight,
+          hasWeight: realServer.weight > 0 || isHeldOut(printIdentity(identity), realServer),
         }))
-        .filter(({ key, weight }) => weight > 0 || weightless.has(key))
+        .filter(({ key, hasWeight }) => hasWeight || weightless.has(key))
         .map(({ key }) => key),
     ),
   );

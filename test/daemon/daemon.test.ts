@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { pino } from "pino";
@@ -148,6 +151,46 @@ const diagnostic: Diagnostic = {
   severity: "error",
   message: "Unknown command",
 };
+
+test("A real server that was held out by hand, or drained, keeps its connections over a restart", async (t) => {
+  const zero = (address: string) => real(address, 0);
+  const file = config(configuredService());
+  const [held, drained] = file.services[0]!.realServers;
+  const plane = new MemoryDataPlane({
+    services: [
+      {
+        identity,
+        scheduler: "rr",
+        schedulerFlags: [],
+        onePacket: false,
+        realServers: [zero(held!.address), zero(drained!.address)],
+      },
+    ],
+  });
+  const owner = { uid: 0, user: "alice", program: "ipvsadm" };
+  const setting = { kind: "real-server", realServer: zero(held!.address), added: false, despiteChecks: false } as const;
+  const overrides = overridesInMemory({
+    identity,
+    realServer: { address: held!.address, port: 80 },
+    setting,
+    owner,
+    since,
+  });
+  const folder = mkdtempSync(join(tmpdir(), "xlb-held-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const drains = new Drains(join(folder, "drains"), assert.fail);
+  drains.put({ realServer: drained!.address, since });
+  const situation = start(t, { config: file, plane, overrides, drains });
+  await situation.daemon.ready();
+  assert.deepEqual(
+    situation.table().sort(),
+    ["127.0.0.1:80=1", `${held!.address}:80=0`, `${drained!.address}:80=0`].sort(),
+  );
+  assert.ok(
+    plane.batches.flat().every(({ kind }) => kind !== "remove-real-server"),
+    "nothing was taken away",
+  );
+});
 
 test("A change of health reaches the table without being asked for", async (t) => {
   const { daemon, monitors, table } = start(t);
