@@ -267,3 +267,22 @@ test("a plane that is not wanted from the start hands its services on and is lef
     ["ipvs"],
   );
 });
+
+test("a kernel that is not wanted gives up what is asked for, and keeps what is another's", async () => {
+  const situation = new Situation(new Map([["ipvs", "plane native was asked for"]]), ["xdp", "ipvs"]);
+  const other: ServiceIdentity = { ...identity, port: 8080 };
+  for (const each of [identity, other]) {
+    situation.ipvs.applyOne({ kind: "add-service", service: { ...web, identity: each, realServers: [] } });
+  }
+  situation.ipvs.open(connection("192.0.2.1"));
+  situation.plane.refusal(web);
+  const state = situation.plane.read();
+  const desired = desire(
+    config(web),
+    () => ({ state: "up", since: new Date(0) }),
+    (each) => situation.plane.refusal(each),
+  ).state;
+  await situation.plane.apply(plan({ services: [...desired.services, ...state.services] }, state));
+  assert.deepEqual([keys(situation.xdp), keys(situation.ipvs)], [[key], ["tcp:10.0.0.1:8080"]]);
+  assert.equal(situation.xdp.table.size, 1);
+});

@@ -278,7 +278,8 @@ export class CompositeDataPlane implements DataPlane {
 
   /** Takes services off planes that they do not belong on, once they are where they belong. */
   async #settle(): Promise<void> {
-    for (const step of this.#open()) if (step.failed) await this.#placeUnasked(step);
+    const [first] = this.#steps;
+    if (first?.plane !== undefined && first.failed) await this.#placeUnasked(first as OpenStep);
     const leftOnes = this.#open().filter(({ failed }) => failed);
     if (this.#misplaced.size === 0 && leftOnes.length === 0) return;
     const open = this.#open();
@@ -360,7 +361,7 @@ export class CompositeDataPlane implements DataPlane {
     );
   }
 
-  /** What nobody asks for, but packets meet on a plane that is to be left, goes along. */
+  /** What nobody asks for, but packets meet on a plane that ends when it is left, goes along. */
   async #placeUnasked(step: OpenStep): Promise<void> {
     const target = this.#open().find((other) => other !== step && !other.failed);
     const unasked = step.plane.read().services.filter(({ identity }) => !this.#places.has(printIdentity(identity)));

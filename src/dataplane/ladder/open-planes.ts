@@ -64,9 +64,8 @@ export async function openPlanes(options: PlanesOptions, deps: PlanesDeps): Prom
       log.warn(`plane xdp cannot be used, the kernel's IPVS forwards: ${message}`);
     }
   }
-  if (choice === "ipvs" || (choice === "auto" && ipvsIsLoaded() && !opened.has("ipvs"))) {
-    opened.set("ipvs", openIpvsDataPlane(native));
-  }
+  // What the kernel has of the services that were asked for comes over, whatever plane they were asked for on.
+  if (choice === "ipvs" || (ipvsIsLoaded() && !opened.has("ipvs"))) opened.set("ipvs", openIpvsDataPlane(native));
   const xdpRung: Rung = {
     name: "xdp",
     open: () => {
