@@ -25,3 +25,16 @@ export function record(name: string, choices: readonly number[]): void {
   for (let at = 0; at < choices.length; at += 40) lines.push(choices.slice(at, at + 40).join(" "));
   writeFileSync(fileOf(name), gzipSync(`${lines.join("\n")}\n`, { level: 9 }));
 }
+
+const drawsFile = join(import.meta.dirname, "../../../test/golden/schedulers/twos.json");
+
+/** How often the kernel's `twos` has chosen each real server, by case. */
+export function recordedDraws(): Readonly<Record<string, readonly number[]>> {
+  // Written by recordDraws.
+  return existsSync(drawsFile) ? (JSON.parse(readFileSync(drawsFile, "utf8")) as Record<string, number[]>) : {};
+}
+
+export function recordDraws(counts: Readonly<Record<string, readonly number[]>>): void {
+  const lines = Object.entries(counts).map(([name, each]) => `  ${JSON.stringify(name)}: ${JSON.stringify(each)}`);
+  writeFileSync(drawsFile, `{\n${lines.join(",\n")}\n}\n`);
+}
