@@ -549,10 +549,12 @@ export class CompositeDataPlane implements DataPlane {
   }
 
   async #runOne(step: OpenStep, { signal, fail }: Running): Promise<void> {
+    const { plane } = step;
     try {
-      await step.plane.run(signal);
+      await plane.run(signal);
     } catch (cause) {
-      if (signal.aborted) return; // The end may show as an exception of whatever was waited for.
+      // The end may show as an exception of whatever was waited for; of a plane that was left it is no news.
+      if (signal.aborted || (step as Step).plane !== plane) return;
       if (step === this.#steps.at(-1)) fail(cause as Error);
       else this.#fail(step, cause as Error);
     }

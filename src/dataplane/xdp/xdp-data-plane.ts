@@ -219,8 +219,9 @@ export class XdpDataPlane implements DataPlane {
     this.#table.setLeaving(services, leaving);
   }
 
+  /** Also ends when the plane is closed. */
   async run(signal: AbortSignal): Promise<void> {
-    for (let round = 1; !signal.aborted; round++) {
+    for (let round = 1; !signal.aborted && !this.#closed; round++) {
       this.#table.tidy();
       const { attachments } = this.#parts;
       if (this.#networkChanged || round % tidiesPerSync === 0 || attachments.lost().length > 0) this.#sync();
@@ -308,6 +309,7 @@ export class XdpDataPlane implements DataPlane {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#wake?.abort();
     this.#parts.attachments.close();
     this.#reader.close();
     closeLoaded(this.#deps.native, this.#parts.loaded);
