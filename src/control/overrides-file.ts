@@ -2,6 +2,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Override } from "../model/override.ts";
+import { printIdentity } from "../model/service.ts";
 
 export function overridesPath(stateDir: string): string {
   return join(stateDir, "overrides.json");
@@ -18,6 +19,22 @@ export function readOverrides(stateDir: string, warn: (message: string) => void)
       warn(`cannot read ${path}, what was set by hand is forgotten: ${(cause as Error).message}`);
     }
     return [];
+  }
+}
+
+/** The tables are gone, and with them the services that were made by hand. */
+export function forgetServicesByHand(stateDir: string): void {
+  const overrides = readOverrides(stateDir, () => {});
+  const gone = new Set(
+    overrides
+      .filter(({ setting }) => setting.kind === "service" && setting.added)
+      .map(({ identity }) => printIdentity(identity)),
+  );
+  if (gone.size > 0) {
+    writeOverrides(
+      stateDir,
+      overrides.filter(({ identity }) => !gone.has(printIdentity(identity))),
+    );
   }
 }
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { ask, NotRunningError } from "../../control/client.ts";
 import { readDaemonOptions } from "../../control/daemon-options.ts";
+import { forgetServicesByHand } from "../../control/overrides-file.ts";
 import { DaemonLock, readOwnServices, readPidFile, removeStateFiles } from "../../control/pidfile.ts";
 import { exitCodes, Failure } from "../failure.ts";
 import { globalOptions } from "../options.ts";
@@ -80,6 +81,7 @@ async function cleanUp(stateDir: string, bpffs: string, keep: boolean): Promise<
     ]);
     const native = loadNative();
     const found = destroyPinned(native, bpffs);
+    if (found) forgetServicesByHand(stateDir);
     const removed = removeIpvsServices(native, readOwnServices(stateDir));
     const left = [
       ...(found ? [`the data path in ${bpffs} is detached`] : []),

@@ -184,7 +184,7 @@ class OwnPlanes {
   static async open({ native, director }: WriterDeps, lock: DaemonLock): Promise<OwnPlanes> {
     const { stateDir, bpffs, plane: choice, interfaces, tableSize, tunings, ofNamespace } = director;
     const log = debugLog();
-    if (ofNamespace) forgetDeadNamespace(native, bpffs);
+    if (ofNamespace) forgetDeadNamespace(native, stateDir, bpffs);
     const isNew = !existsSync(join(bpffs, "director"));
     return await refusing(async () => {
       const network = await openNetwork(native, log);
@@ -297,7 +297,7 @@ function changed(service: VirtualService | undefined, change: Change): VirtualSe
 }
 
 /** Numbers of network namespaces are given again: what one that is gone has left is not this one's. */
-function forgetDeadNamespace(native: Native, bpffs: string): void {
+function forgetDeadNamespace(native: Native, stateDir: string, bpffs: string): void {
   const links = join(bpffs, "links");
   const files = existsSync(links) ? readdirSync(links) : [];
   const isGone = (file: string): boolean => {
@@ -306,7 +306,9 @@ function forgetDeadNamespace(native: Native, bpffs: string): void {
     native.linkClose(link);
     return ifindex === 0;
   };
-  if (files.length > 0 && files.every(isGone)) destroyPinned(native, bpffs);
+  if (files.length === 0 || !files.every(isGone)) return;
+  destroyPinned(native, bpffs);
+  writeOverrides(stateDir, []);
 }
 
 async function refusing<T>(work: () => Promise<T>): Promise<T> {
