@@ -2,15 +2,15 @@
 /*
  * The sweep: a timer that advances the tick and walks a slice of the table
  * each time, so that connections expire and counts stay right with no daemon
- * running. It goes over the whole table about once a second.
+ * running. It goes over the whole table in a second and a half.
  */
 #ifndef EXPIRY_H
 #define EXPIRY_H
 
 #include "connection.h"
 
-#define SWEEP_INTERVAL_NS (16 * 1000 * 1000ULL)
-#define SWEEP_ROUNDS 64 /* intervals to walk the whole table in */
+#define SWEEP_INTERVAL_NS (12 * 1000 * 1000ULL)
+#define SWEEP_ROUNDS 128 /* intervals to walk the whole table in, a power of two */
 #define NANOSECONDS 1000000000ULL
 #define IDLE_AFTER 1024 /* seconds, a quarter of what a slot's tick counts */
 #ifndef CLOCK_MONOTONIC

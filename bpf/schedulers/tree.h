@@ -119,7 +119,7 @@ static __always_inline void tree_walk(const struct service *service, struct tree
 	__u32 tree = service->tree, position = 2 * service->tree_leaves - 1 - leaf;
 
 	for (int level = 0; level < TREE_LEVELS; level++) {
-		struct tree_words *siblings = siblings_at(tree, position);
+		struct tree_words *siblings = siblings_at(tree, position), other;
 		__u64 right = position & 1, mask;
 
 		if (!siblings)
@@ -127,10 +127,13 @@ static __always_inline void tree_walk(const struct service *service, struct tree
 		siblings[right] = winner;
 		if (position <= 1)
 			return;
-		mask = less_mask(winner.key, siblings[right ^ 1].key, right, wide);
-		winner.key = (winner.key & mask) | (siblings[right ^ 1].key & ~mask);
-		winner.real_server = (winner.real_server & mask) |
-				     (siblings[right ^ 1].real_server & ~mask);
+		other = siblings[right ^ 1];
+		mask = less_mask(winner.key, other.key, right, wide);
+		/* Or clang sees what it is, and makes the branch after all. */
+		asm volatile("" : "+r"(mask));
+		winner.key = other.key ^ ((winner.key ^ other.key) & mask);
+		winner.real_server = other.real_server ^
+				     ((winner.real_server ^ other.real_server) & mask);
 		position >>= 1;
 	}
 }
