@@ -32,24 +32,24 @@ Exit status: 0 success, 1 a list cannot be had, 2 wrong command line or no table
 
 /** One run of the program under the name `invokedAs`. Returns the exit status. */
 export async function runIpvsadmHere(invokedAs: string, args: readonly string[]): Promise<number> {
-  const [{ runIpvsadm }, { systemNames }, { openTable }, { ownerOf }, { loadNative }] = await Promise.all([
+  const [{ runIpvsadm }, { systemNames }] = await Promise.all([
     import("../ipvsadm/run.ts"),
     import("../ipvsadm/names.ts"),
-    import("../ipvsadm/open-table.ts"),
-    import("../owner.ts"),
-    import("../../native.ts"),
   ]);
   return await runIpvsadm(
     {
-      // A refusal to open is a rejection like the others.
-      openTable: () =>
-        Promise.resolve().then(() =>
-          openTable(loadNative(), {
-            environment: process.env,
-            owner: ownerOf(basename(invokedAs)),
-            rates: args.includes("--rate"),
-          }),
-        ),
+      openTable: async () => {
+        const [{ openTable }, { ownerOf }, { loadNative }] = await Promise.all([
+          import("../ipvsadm/open-table.ts"),
+          import("../owner.ts"),
+          import("../../native.ts"),
+        ]);
+        return await openTable(loadNative(), {
+          environment: process.env,
+          owner: ownerOf(basename(invokedAs)),
+          rates: args.includes("--rate"),
+        });
+      },
       names: systemNames(),
       stdin: readStandardInput(),
       stdout: write,

@@ -26,7 +26,7 @@ import type {
   TableService,
   Traffic,
 } from "./table.ts";
-import { Writer } from "./writer.ts";
+import type { Writer } from "./writer.ts";
 
 /** What programs parse; the kernel's IPVS has it since Linux 2.6. */
 const version = "1.2.1";
@@ -49,7 +49,8 @@ export class DirectorTable implements Table {
   readonly #native: Native;
   readonly #director: DirectorOptions;
   readonly #rates: boolean;
-  readonly #writer: Writer;
+  readonly #owner: OpenTableOptions["owner"];
+  #writer: Writer | undefined;
   #reader: DataPlaneReader | undefined;
   #kernel: Table | undefined;
   /** Read once for all of a list. */
@@ -59,7 +60,14 @@ export class DirectorTable implements Table {
     this.#native = native;
     this.#director = director;
     this.#rates = rates;
-    this.#writer = new Writer({ native, director, owner, kernel: () => this.#openKernel() });
+    this.#owner = owner;
+  }
+
+  /** Who only looks does not wait for what it takes to write. */
+  async #openWriter(): Promise<Writer> {
+    const { Writer } = await import("./writer.ts");
+    const [native, director, owner] = [this.#native, this.#director, this.#owner];
+    return (this.#writer ??= new Writer({ native, director, owner, kernel: () => this.#openKernel() }));
   }
 
   /** What is there is opened when it is looked at. */
@@ -166,12 +174,12 @@ export class DirectorTable implements Table {
   }
 
   async #change(change: HandChange): Promise<void> {
-    await this.#writer.change(change);
+    await (await this.#openWriter()).change(change);
     this.#reading = undefined;
   }
 
   async zero(identity?: ServiceIdentity): Promise<void> {
-    await this.#writer.zero(identity);
+    await (await this.#openWriter()).zero(identity);
     this.#reading = undefined;
   }
 
@@ -180,7 +188,7 @@ export class DirectorTable implements Table {
   }
 
   async setTimeouts(timeouts: Timeouts): Promise<void> {
-    await this.#writer.setTimeouts(timeouts);
+    await (await this.#openWriter()).setTimeouts(timeouts);
   }
 
   /** Only the kernel's IPVS has synchronisation daemons. */
@@ -201,7 +209,7 @@ export class DirectorTable implements Table {
   }
 
   async settled(): Promise<void> {
-    await this.#writer.settled();
+    await this.#writer?.settled();
   }
 
   close(): void {

@@ -10,8 +10,6 @@ import type { Tunings } from "../../model/tuning.ts";
 import type { Native } from "../../native.ts";
 import { defaultPlaces, homePlaces } from "../places.ts";
 import type { Places } from "../places.ts";
-import { DirectorTable } from "./director-table.ts";
-import { openKernelTable } from "./kernel-table.ts";
 import { TableRefusal } from "./table.ts";
 import type { Table } from "./table.ts";
 
@@ -34,9 +32,9 @@ export interface OpenTableOptions {
 
 /**
  * The table of the present network namespace. With `plane=ipvs`, and nothing of a director here, it is the kernel's alone.
- * Throws a {@link TableRefusal}: EPERM if it may not be read.
+ * Rejects with a {@link TableRefusal}: EPERM if it may not be read.
  */
-export function openTable(native: Native, options: OpenTableOptions): Table {
+export async function openTable(native: Native, options: OpenTableOptions): Promise<Table> {
   const director = directorOptions(options.environment);
   if (process.geteuid?.() !== 0 && !isReadable(director.bpffs)) {
     throw new TableRefusal("EPERM", `${director.bpffs} cannot be read`);
@@ -44,9 +42,9 @@ export function openTable(native: Native, options: OpenTableOptions): Table {
   const isPinned = existsSync(join(director.bpffs, "director"));
   const hasDaemon = existsSync(join(director.stateDir, "xlb.sock"));
   if (director.plane === "ipvs" && !isPinned && !hasDaemon && readOwnServices(director.stateDir).size === 0) {
-    return openKernelTable(native);
+    return (await import("./kernel-table.ts")).openKernelTable(native);
   }
-  return DirectorTable.open(native, director, options);
+  return (await import("./director-table.ts")).DirectorTable.open(native, director, options);
 }
 
 /** A bpf filesystem hides from others than root what is in it. */
