@@ -120,7 +120,7 @@ test-unit: all ## the tests that need no root
 test-root: all lab-packages guest-packages test-bpf bench-bpf test-guest-player ## the tests that load programs and make network namespaces
 	$(Q)$(call run_tests,$(root_tests))
 
-test-guest: all guest-packages test-guest-player ## every comparison with the kernel's IPVS, played in a guest: some minutes
+test-guest: all lab-packages guest-packages kernels-packages test-bpf test-guest-player ## every comparison with the kernel's IPVS, played in a guest: some minutes
 	$(Q)XLB_GUEST=all $(call run_tests,$(filter test/guest/%,$(test_sources)))
 
 golden-schedulers: all guest-packages test-guest-player ## record anew what the kernel's schedulers choose

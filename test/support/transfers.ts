@@ -6,7 +6,7 @@
  *
  * The server sends back what it receives. The client opens the connections from the given addresses in turn, sends a block
  * on each five times a second (or every INTERVAL_MS milliseconds of the environment), and at the end prints one line of JSON, {@link TransferReport}. It prints `open N` when all
- * connections are open, and ends early, cleanly, when it gets SIGUSR2.
+ * connections are open, sends a block on each at once when it gets SIGHUP, and ends early, cleanly, when it gets SIGUSR2.
  */
 import { createConnection, createServer } from "node:net";
 import type { Socket } from "node:net";
@@ -90,11 +90,12 @@ async function run(
   seconds: number,
   from: readonly string[],
 ): Promise<void> {
-  let stopping = false;
-  process.once("SIGUSR2", () => {
-    stopping = true;
-  });
+  const stopping = new AbortController();
+  process.once("SIGUSR2", () => stopping.abort());
   const transfers: Transfer[] = [];
+  process.on("SIGHUP", () => {
+    for (const transfer of transfers) transfer.send();
+  });
   for (let i = 0; i < count; i++) {
     transfers.push(new Transfer(i, target, port, from[i % from.length] ?? ""));
     if (i % 50 === 49) await Promise.all(transfers.map((transfer) => transfer.opened));
@@ -102,9 +103,9 @@ async function run(
   await Promise.all(transfers.map((transfer) => transfer.opened));
   process.stdout.write(`open ${transfers.filter((transfer) => transfer.loss === "").length}\n`);
   const end = Date.now() + seconds * 1000;
-  while (Date.now() < end && !stopping) {
+  while (Date.now() < end && !stopping.signal.aborted) {
     for (const transfer of transfers) transfer.send();
-    await delay(intervalMs);
+    await delay(intervalMs, undefined, { signal: stopping.signal }).catch(() => {}); // Ended early: it is to stop.
   }
   // What is on its way still has to come back.
   const last = Date.now() + 10_000;
