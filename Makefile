@@ -102,10 +102,18 @@ bench: all bench-bpf ## measure what a packet costs (root); BENCH=--quick for a 
 bench-checks: all lab-packages ## measure what health checks cost; BENCH="--leak 100000" for what they leave behind
 	$(Q)node --enable-source-maps build/bench/checks.js $(BENCH)
 
+# On Linux 6.12, in an emulated machine, because what runs here may lack IPVS.
+bench-planes: all bench-bpf build/bench-bpf/flood lab-packages guest-packages kernels-packages ## packets a second by forwarding, by IPVS and by XDP, in a guest
+	$(Q)scripts/run-on-kernel 6.12 unshare --net node --enable-source-maps build/bench/planes.js $(BENCH)
+
+build/bench-bpf/flood: bench/flood.c bench/flood.h | build-packages
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -O2 -g -Wall -Wextra -Werror $< -o $@ -lbpf
+
 # The packet generator of `make bench`, and what the director is measured by.
 bench_programs := $(patsubst bench/%.c,build/bench-bpf/%.o,$(wildcard bench/*.bpf.c))
 bench-bpf: $(bench_programs)
-build/bench-bpf/%.bpf.o: bench/%.bpf.c bench/plan.h | build-packages
+build/bench-bpf/%.bpf.o: bench/%.bpf.c bench/plan.h bench/flood.h | build-packages
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
@@ -123,7 +131,7 @@ test-root: all lab-packages guest-packages test-bpf bench-bpf test-guest-player 
 test-guest: all lab-packages guest-packages kernels-packages test-bpf test-guest-player ## every comparison with the kernel's IPVS, played in a guest: some minutes
 	$(Q)XLB_GUEST=all $(call run_tests,$(filter test/guest/%,$(test_sources)))
 
-golden-schedulers: all guest-packages test-guest-player ## record anew what the kernel's schedulers choose
+golden-schedulers: all guest-packages kernels-packages test-guest-player ## record anew what the kernel's schedulers choose
 	$(Q)node --enable-source-maps build/test/guest/record.js
 
 # From the oldest kernel that is supported on.
@@ -174,5 +182,5 @@ uninstall: ## remove what install has put there
 clean: ## remove build/
 	$(Q)rm -rf build
 
-.PHONY: all help bpf native typescript generate man test-bpf bench-bpf bench-checks test-guest-player test-guest golden-schedulers build-packages lab-packages server-packages ldirectord-packages check-packages guest-packages kernels-packages demo lab lab-down bench \
+.PHONY: all help bpf native typescript generate man test-bpf bench-bpf bench-planes bench-checks test-guest-player test-guest golden-schedulers build-packages lab-packages server-packages ldirectord-packages check-packages guest-packages kernels-packages demo lab lab-down bench \
 	test test-unit test-root test-kernels check format install uninstall clean
