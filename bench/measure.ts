@@ -2,6 +2,8 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Sweep } from "../src/dataplane/xdp/layout.generated.ts";
+import type { DirectorMaps } from "../src/dataplane/xdp/maps.ts";
 import type { Native } from "../src/native.ts";
 import { Cpus } from "./cpu.ts";
 import { Generator, tcpFlags } from "./generator.ts";
@@ -42,8 +44,10 @@ export interface Figure {
 }
 
 export interface SweepFigure {
-  /** CPU time of one pass over the connection table, which happens about once a second. */
+  /** CPU time of one pass over the connection table. */
   readonly passNanoseconds: number;
+  /** From the beginning of one pass to that of the next. */
+  readonly intervalNanoseconds: number;
   readonly live: number;
 }
 
@@ -216,13 +220,23 @@ function figureOf(
 
 /** What the timer's own figures say, of some seconds in which no packet comes. */
 async function sweepOf({ maps }: DirectorTarget): Promise<SweepFigure> {
-  const before = maps.sweep.read(0);
-  for (const deadline = Date.now() + 10_000; maps.sweep.read(0).passes < before.passes + 2n && Date.now() < deadline;) {
-    await sleep(50);
-  }
-  const after = maps.sweep.read(0);
+  const before = await nextPass(maps);
+  await nextPass(maps);
+  const after = await nextPass(maps);
+  const passes = Number(after.sweep.passes - before.sweep.passes);
   return {
-    passNanoseconds: Number(after.nanoseconds - before.nanoseconds) / Number(after.passes - before.passes),
-    live: after.live,
+    passNanoseconds: Number(after.sweep.nanoseconds - before.sweep.nanoseconds) / passes,
+    intervalNanoseconds: (1e6 * (after.at - before.at)) / passes,
+    live: after.sweep.live,
   };
+}
+
+/** Waits for the end of a pass; `at` in milliseconds. */
+async function nextPass(maps: DirectorMaps): Promise<{ readonly sweep: Sweep; readonly at: number }> {
+  const { passes } = maps.sweep.read(0);
+  for (const deadline = Date.now() + 10_000; Date.now() < deadline; await sleep(5)) {
+    const sweep = maps.sweep.read(0);
+    if (sweep.passes > passes) return { sweep, at: performance.now() };
+  }
+  throw new Error("the sweep does not come to the end of the connection table");
 }

@@ -1,5 +1,5 @@
 /** Results: as they are written to a file, and as a table for people. */
-import { directorName } from "./scenarios.ts";
+import { directorName, sweepAtMost } from "./scenarios.ts";
 import type { Scenario } from "./scenarios.ts";
 import type { Effort, Figure, ScenarioResult } from "./measure.ts";
 
@@ -20,8 +20,8 @@ export function tableHead(): string {
   return row("", "target", "ns", "least-most", "Mpps", "ratio", "goal");
 }
 
-/** A line for each target; ratios are to the usual design. */
-export function tableOf(result: ScenarioResult): string {
+/** A line for each target; ratios are to the usual design. `earlier`: the scenarios that goals may refer to. */
+export function tableOf(result: ScenarioResult, earlier: readonly ScenarioResult[]): string {
   return result.figures
     .map((figure, index) => {
       const title = index === 0 ? result.scenario.title : "";
@@ -29,29 +29,55 @@ export function tableOf(result: ScenarioResult): string {
       const range = `${least.toFixed(1)}-${most.toFixed(1)}`;
       const rate = median > 0.5 ? (1000 / median).toFixed(1) : "";
       const ratio = target === "floor" ? "" : (figure.ratios["usual"] ?? NaN).toFixed(2);
-      return row(title, target, median.toFixed(1), range, rate, ratio, goalsOf(result.scenario, figure));
+      return row(title, target, median.toFixed(1), range, rate, ratio, goalsOf(result.scenario, figure, earlier));
     })
     .join("\n");
 }
 
-function goalsOf(scenario: Scenario, figure: Figure): string {
-  return (scenario.goals[figure.target] ?? [])
-    .map(({ against, atMost }) => {
-      const ratio = figure.ratios[against] ?? NaN;
-      const told = against === "usual" ? "" : `${ratio.toFixed(2)} `;
-      return `${told}of ${against}, at most ${atMost}: ${ratio <= atMost ? "met" : "MISSED"}`;
-    })
-    .join("; ");
+function goalsOf(scenario: Scenario, figure: Figure, earlier: readonly ScenarioResult[]): string {
+  const goals = (scenario.goals[figure.target] ?? []).map(({ against, of, atMost }) => {
+    const ratio = of === undefined ? (figure.ratios[against] ?? NaN) : figure.median / medianOf(earlier, of, against);
+    const told = of === undefined && against === "usual" ? "" : `${ratio.toFixed(2)} `;
+    return `${told}of ${of === undefined ? against : `"${of}"`}, at most ${atMost}: ${verdict(ratio, ratio <= atMost)}`;
+  });
+  const { scaling, cpus } = scenario;
+  if (scaling !== undefined && scenario.directors.some((setup) => directorName(setup) === figure.target)) {
+    const times = (cpus * medianOf(earlier, scaling.of, figure.target)) / figure.median;
+    const told = `${times.toFixed(2)} times "${scaling.of}", at least ${scaling.atLeast}`;
+    goals.push(`${told}: ${verdict(times, times >= scaling.atLeast)}`);
+  }
+  return goals.join("; ");
+}
+
+function medianOf(results: readonly ScenarioResult[], title: string, target: string): number {
+  const result = results.find(({ scenario }) => scenario.title === title);
+  return result?.figures.find((figure) => figure.target === target)?.median ?? NaN;
+}
+
+function verdict(value: number, met: boolean): string {
+  if (Number.isNaN(value)) return "not measured";
+  return met ? "met" : "MISSED";
 }
 
 export function sweepLine({ scenario, sweep }: ScenarioResult): string {
   if (sweep === undefined) return "";
   const last = scenario.directors.at(-1);
   const name = last === undefined ? "" : directorName(last);
+  const part = sweep.passNanoseconds / sweep.intervalNanoseconds;
   return (
-    `${scenario.title} (${name}): the sweep takes ${(sweep.passNanoseconds / 1e6).toFixed(1)} ms ` +
-    `a pass, about one a second, with ${sweep.live} live connections\n`
+    `${scenario.title} (${name}): the sweep takes ${(sweep.passNanoseconds / 1e6).toFixed(1)} ms a pass, ` +
+    `one in ${(sweep.intervalNanoseconds / 1e9).toFixed(1)} s, with ${sweep.live} live connections: ` +
+    `${(100 * part).toFixed(2)} % of a CPU, at most ${100 * sweepAtMost}: ${verdict(part, part <= sweepAtMost)}\n`
   );
+}
+
+/** A document with other figures between the comments that mark their place. */
+export function withFigures(document: string, figures: string): string {
+  const [begin, end] = ["<!-- figures -->\n", "<!-- end of figures -->\n"] as const;
+  const from = document.indexOf(begin);
+  const to = document.indexOf(end);
+  if (from < 0 || to < from) throw new Error("the document has no place for figures");
+  return `${document.slice(0, from + begin.length)}\n${figures}\n\n${document.slice(to)}`;
 }
 
 function row(title: string, target: string, ...cells: readonly string[]): string {
