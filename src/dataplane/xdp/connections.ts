@@ -52,7 +52,9 @@ export function* listConnections(
     const { service, realServer } = found;
     const awake = awakeStates.get(slot.state);
     const rested =
-      template || awake !== undefined ? now - maps.connectionExtras.read(index).used : (now - slot.tick) & tickMask;
+      template || awake !== undefined
+        ? (now - maps.connectionExtras.read(index).used) >>> 0 // Both are 32 bits that may wrap.
+        : (now - slot.tick) & tickMask;
     const timeout = template
       ? service.record.persistence_timeout
       : timeoutOf(awake ?? slot.state, service.record.idle_timeout, settings.timeout);
