@@ -3,7 +3,7 @@
  * but for values with a `#`, in ldirectord 4.12: nothing is written that only one of the two takes.
  */
 import type { CheckSpec, Config, ConfiguredRealServer, ConfiguredService, Fallback } from "../model/config.ts";
-import { printEndpoint } from "../model/service.ts";
+import { familyOfService, printEndpoint } from "../model/service.ts";
 import type { ServiceIdentity } from "../model/service.ts";
 import { portsOfServices, servicesOfPorts } from "./check-ports.ts";
 import { createReport } from "./diagnostics.ts";
@@ -58,7 +58,7 @@ function fallbackEndpoint({ address, port }: Fallback, { kind }: ServiceIdentity
 
 function printSection(service: ConfiguredService, config: Config, shared: Shared): Lines {
   const { identity, persistence, fallback, emailAlert } = service;
-  const family6 = identity.kind === "mark" ? identity.family === "ipv6" : identity.address.includes(":");
+  const family6 = familyOfService(identity) === "ipv6";
   const suffix = family6 ? "6" : "";
   const name = identity.kind === "mark" ? String(identity.mark) : printEndpoint(identity.address, identity.port);
   const port = identity.kind === "mark" ? "0" : String(identity.port);

@@ -92,6 +92,10 @@ export function familyOf(address: string): Family {
   return address.includes(":") ? "ipv6" : "ipv4";
 }
 
+export function familyOfService(identity: ServiceIdentity): Family {
+  return identity.kind === "mark" ? identity.family : familyOf(identity.address);
+}
+
 /** `10.0.0.1:80`, `[fd00::1]:80`. */
 export function printEndpoint(address: string, port: number): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;

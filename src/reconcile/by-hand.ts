@@ -10,7 +10,7 @@ import type {
   RealServerChange,
   ServiceSettings,
 } from "../model/override.ts";
-import { familyOf, printIdentity, realServerKey } from "../model/service.ts";
+import { familyOf, familyOfService, printIdentity, realServerKey } from "../model/service.ts";
 import type { RealServer, ServiceIdentity, VirtualService } from "../model/service.ts";
 import type { DirectorState } from "../model/state.ts";
 import { fallbackInTable, inTable } from "./desire.ts";
@@ -99,10 +99,6 @@ function realServerRefusal(change: RealServerChange, present: boolean): HandOutc
     return present ? refused("EEXIST", `the service ${service} has the real server ${key} already`) : undefined;
   }
   return present ? undefined : refused("ENOENT", `the service ${service} has no real server ${key}`);
-}
-
-function familyOfService(identity: ServiceIdentity): "ipv4" | "ipv6" {
-  return identity.kind === "mark" ? identity.family : familyOf(identity.address);
 }
 
 function refused(code: string, message: string): HandOutcome {

@@ -1,7 +1,7 @@
 /** Text for a terminal, in the forms that users of ipvsadm know. */
 import type { Health, RealServerHealth } from "../model/health.ts";
 import { describeOverride } from "../model/override.ts";
-import { printEndpoint, printIdentity, realServerKey } from "../model/service.ts";
+import { familyOfService, printEndpoint, printIdentity, realServerKey } from "../model/service.ts";
 import type { ForwardingMethod, ServiceIdentity, VirtualService } from "../model/service.ts";
 import type { Connection, PlaneStatistics, RealServerStatistics, ServiceStatistics } from "../model/statistics.ts";
 import { sumPackets } from "./rates.ts";
@@ -226,7 +226,7 @@ function describeIdentity(identity: ServiceIdentity): string {
 
 /** Dotted for IPv4, the prefix length for IPv6; empty if it is the whole address. */
 function printNetmask(identity: ServiceIdentity, prefix: number): string {
-  const ipv6 = identity.kind === "mark" ? identity.family === "ipv6" : identity.address.includes(":");
+  const ipv6 = familyOfService(identity) === "ipv6";
   if (prefix === (ipv6 ? 128 : 32)) return "";
   if (ipv6) return `${prefix}`;
   return [0, 8, 16, 24].map((bit) => 256 - 2 ** (8 - Math.min(8, Math.max(0, prefix - bit)))).join(".");

@@ -6,8 +6,8 @@ import { ipvsIsLoaded } from "../../dataplane/ipvs/client.ts";
 import type { DataPlaneReader } from "../../dataplane/data-plane.ts";
 import { openXdpReader } from "../../dataplane/xdp/reader.ts";
 import type { HandChange, ServiceSettings } from "../../model/override.ts";
-import { familyOf, printIdentity, realServerKey, schedulers } from "../../model/service.ts";
-import type { Family, RealServer, ServiceIdentity } from "../../model/service.ts";
+import { familyOfService, printIdentity, realServerKey, schedulers } from "../../model/service.ts";
+import type { RealServer, ServiceIdentity } from "../../model/service.ts";
 import type { Timeouts } from "../../model/state.ts";
 import type { Connection, Counters, PlaneStatistics, ServiceStatistics } from "../../model/statistics.ts";
 import type { Native } from "../../native.ts";
@@ -240,16 +240,12 @@ function toListedService(found: ServiceStatistics, reading: Reading): ListedServ
     ...(persistence !== undefined && {
       persistence: {
         timeout: persistence.timeout,
-        netmask: netmaskOfPrefix(persistence.prefix, familyOfIdentity(identity)),
+        netmask: netmaskOfPrefix(persistence.prefix, familyOfService(identity)),
       },
     }),
     ...(persistenceEngine !== undefined && { persistenceEngine }),
     traffic: trafficOf(found, reading.before?.get(printIdentity(identity)), reading),
   };
-}
-
-function familyOfIdentity(identity: ServiceIdentity): Family {
-  return identity.kind === "mark" ? identity.family : familyOf(identity.address);
 }
 
 function trafficOf(now: Counters, before: Counters | undefined, { before: earlier, seconds }: Reading): Traffic {

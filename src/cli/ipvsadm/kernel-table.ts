@@ -11,7 +11,8 @@ import {
   toIpvsDestination,
 } from "../../dataplane/ipvs/translate.ts";
 import { NetlinkError } from "../../dataplane/netlink/socket.ts";
-import type { Family, ServiceIdentity } from "../../model/service.ts";
+import { familyOfService } from "../../model/service.ts";
+import type { ServiceIdentity } from "../../model/service.ts";
 import type { Timeouts } from "../../model/state.ts";
 import type { Native } from "../../native.ts";
 import { netmaskOfPrefix, prefixOfNetmask, TableRefusal } from "./table.ts";
@@ -157,7 +158,7 @@ function toSettings(service: TableService): IpvsServiceSettings {
       (persistence === undefined ? 0 : serviceFlag.persistent) |
       (onePacket ? serviceFlag.onePacket : 0),
     timeout: persistence?.timeout ?? 0,
-    ...toMask(persistence?.netmask ?? netmaskOfPrefix(128, familyOf(identity))),
+    ...toMask(persistence?.netmask ?? netmaskOfPrefix(128, familyOfService(identity))),
     ...(persistenceEngine === undefined ? {} : { persistenceEngine }),
   };
 }
@@ -182,13 +183,8 @@ function toListedService(found: IpvsService): ListedService {
 }
 
 function toPersistence({ identity, timeout, prefix, netmask }: IpvsServiceSettings): TablePersistence {
-  if (netmask === undefined) return { timeout, netmask: netmaskOfPrefix(prefix, familyOf(identity)) };
+  if (netmask === undefined) return { timeout, netmask: netmaskOfPrefix(prefix, familyOfService(identity)) };
   return { timeout, netmask: [24, 16, 8, 0].map((shift) => (netmask >>> shift) & 0xff).join(".") };
-}
-
-function familyOf(identity: ServiceIdentity): Family {
-  if (identity.kind === "mark") return identity.family;
-  return identity.address.includes(":") ? "ipv6" : "ipv4";
 }
 
 // --- real servers

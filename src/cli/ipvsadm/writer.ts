@@ -16,7 +16,7 @@ import { openNetwork } from "../../dataplane/xdp/netlink-network.ts";
 import type { Network } from "../../dataplane/xdp/network.ts";
 import type { Change } from "../../model/change.ts";
 import type { HandChange, Owner } from "../../model/override.ts";
-import { familyOf, printIdentity, realServerKey } from "../../model/service.ts";
+import { familyOfService, printIdentity, realServerKey } from "../../model/service.ts";
 import type { ServiceIdentity, VirtualService } from "../../model/service.ts";
 import type { DirectorState, Timeouts } from "../../model/state.ts";
 import type { Native } from "../../native.ts";
@@ -106,7 +106,7 @@ export class Writer {
       default: {
         const { identity, settings } = change;
         const { persistence, ...rest } = settings;
-        const family = identity.kind === "mark" ? identity.family : familyOf(identity.address);
+        const family = familyOfService(identity);
         return await kernel.editService({
           identity,
           ...rest,

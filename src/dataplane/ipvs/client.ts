@@ -5,8 +5,8 @@ import { release } from "node:os";
 import { NETLINK_GENERIC, NetlinkError, NetlinkSocket } from "../netlink/socket.ts";
 import type { Message } from "../netlink/messages.ts";
 import type { Native } from "../../native.ts";
-import { printIdentity, realServerKey } from "../../model/service.ts";
-import type { Family, ServiceIdentity } from "../../model/service.ts";
+import { familyOfService, printIdentity, realServerKey } from "../../model/service.ts";
+import type { ServiceIdentity } from "../../model/service.ts";
 import {
   decodeDaemon,
   decodeDestination,
@@ -96,7 +96,7 @@ export class IpvsClient {
 
   /** The newest first. Empty if there is no such service. */
   destinations(identity: ServiceIdentity): IpvsDestination[] {
-    const family = familyOfIdentity(identity);
+    const family = familyOfService(identity);
     const what = `IPVS: destinations of ${printIdentity(identity)}`;
     const messages = this.#dump(what, ipvsCommand.getDestination, [encodeServiceKey(identity)]);
     return messages.map(({ payload }) => decodeDestination(payload, family));
@@ -253,9 +253,4 @@ function loadModule(): string {
 
 function hasCode(error: unknown, code: string): boolean {
   return error instanceof NetlinkError && error.code === code;
-}
-
-function familyOfIdentity(identity: ServiceIdentity): Family {
-  if (identity.kind === "mark") return identity.family;
-  return identity.address.includes(":") ? "ipv6" : "ipv4";
 }

@@ -1,7 +1,7 @@
 /** The kernel's own IPVS as a data plane. It holds all there is to know; this is only who changes it. */
 import type { Change } from "../../model/change.ts";
 import type { PlannedService } from "../../model/config.ts";
-import { printIdentity, realServerKey } from "../../model/service.ts";
+import { familyOfService, printIdentity, realServerKey } from "../../model/service.ts";
 import type { ServiceIdentity, VirtualService } from "../../model/service.ts";
 import type { DirectorState, Timeouts } from "../../model/state.ts";
 import type { Connection, ConnectionFilter, InterfaceStatus, PlaneStatistics } from "../../model/statistics.ts";
@@ -192,7 +192,7 @@ export class IpvsDataPlane implements DataPlane {
 
 /** In words for the operator; undefined if IPVS takes the service. */
 export function refusalOf({ identity, realServers, fallback }: PlannedService): string | undefined {
-  const ipv6 = identity.kind === "mark" ? identity.family === "ipv6" : identity.address.includes(":");
+  const ipv6 = familyOfService(identity) === "ipv6";
   // net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_genl_set_cmd(): mixed families are for tunnels.
   const other = [...realServers, ...(fallback === undefined ? [] : [fallback])].find(
     ({ address, method }) => address.includes(":") !== ipv6 && method !== "ipip",

@@ -3,6 +3,7 @@
  * those of linux/ip_vs.h and linux/genetlink.h. Addresses, ports and IPv4 netmasks are in network byte order, all else in
  * the host's. Values are the kernel's own; `translate.ts` stands between them and the director's vocabulary.
  */
+import { familyOfService } from "../../model/service.ts";
 import type { Family, Protocol, ServiceIdentity } from "../../model/service.ts";
 import { parseAddress, printAddress } from "../netlink/address.ts";
 import {
@@ -284,12 +285,12 @@ export function encodeService(service: IpvsServiceSettings): Buffer {
       : [attribute(IPVS_SVC_ATTR_PE_NAME, terminated(service.persistenceEngine))]),
     attribute(IPVS_SVC_ATTR_FLAGS, flags),
     attribute(IPVS_SVC_ATTR_TIMEOUT, u32Bytes(service.timeout)),
-    attribute(IPVS_SVC_ATTR_NETMASK, netmaskBytes(service, familyOfIdentity(service.identity))),
+    attribute(IPVS_SVC_ATTR_NETMASK, netmaskBytes(service, familyOfService(service.identity))),
   ]);
 }
 
 function serviceKey(identity: ServiceIdentity): Buffer[] {
-  const family = attribute(IPVS_SVC_ATTR_AF, u16Bytes(familyNumbers[familyOfIdentity(identity)]));
+  const family = attribute(IPVS_SVC_ATTR_AF, u16Bytes(familyNumbers[familyOfService(identity)]));
   if (identity.kind === "mark") return [family, attribute(IPVS_SVC_ATTR_FWMARK, u32Bytes(identity.mark))];
   return [
     family,
@@ -351,11 +352,6 @@ export function encodeDaemon(daemon: IpvsDaemonSettings): Buffer {
   if (port !== undefined) attributes.push(attribute(IPVS_DAEMON_ATTR_MCAST_PORT, u16Bytes(port)));
   if (ttl !== undefined) attributes.push(attribute(IPVS_DAEMON_ATTR_MCAST_TTL, Uint8Array.of(ttl)));
   return nested(IPVS_CMD_ATTR_DAEMON, attributes);
-}
-
-function familyOfIdentity(identity: ServiceIdentity): Family {
-  if (identity.kind === "mark") return identity.family;
-  return identity.address.includes(":") ? "ipv6" : "ipv4";
 }
 
 function terminated(name: string): Buffer {
@@ -428,7 +424,7 @@ export function decodeService(payload: Buffer): IpvsService | undefined {
     scheduler: scheduler === undefined ? "" : text(scheduler),
     flags: u32(wanted(attributes, IPVS_SVC_ATTR_FLAGS, "service flags"), "service flags"),
     timeout: u32(wanted(attributes, IPVS_SVC_ATTR_TIMEOUT, "service timeout"), "service timeout"),
-    ...decodeNetmask(wanted(attributes, IPVS_SVC_ATTR_NETMASK, "netmask"), familyOfIdentity(identity)),
+    ...decodeNetmask(wanted(attributes, IPVS_SVC_ATTR_NETMASK, "netmask"), familyOfService(identity)),
     ...(engine === undefined ? {} : { persistenceEngine: text(engine) }),
     statistics: decodeStatistics(attributes, IPVS_SVC_ATTR_STATS64, IPVS_SVC_ATTR_STATS),
   };

@@ -1,5 +1,5 @@
 /** Between the director's vocabulary and the kernel's numbers. Pure. */
-import { schedulers } from "../../model/service.ts";
+import { familyOfService, schedulers } from "../../model/service.ts";
 import type {
   ForwardingMethod,
   Persistence,
@@ -122,6 +122,5 @@ function decodeTunnel({ tunnelType, tunnelPort, tunnelFlags }: IpvsDestinationSe
 }
 
 function wholeAddress(identity: ServiceIdentity): number {
-  const ipv6 = identity.kind === "mark" ? identity.family === "ipv6" : identity.address.includes(":");
-  return ipv6 ? 128 : 32;
+  return familyOfService(identity) === "ipv6" ? 128 : 32;
 }
