@@ -1,8 +1,9 @@
 /** What was set by hand, in a file of the state directory that outlives the daemon. Whoever holds its lock writes it. */
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Override } from "../model/override.ts";
 import { printIdentity } from "../model/service.ts";
+import { replaceFile } from "./replace-file.ts";
 
 export function overridesPath(stateDir: string): string {
   return join(stateDir, "overrides.json");
@@ -42,6 +43,5 @@ export function forgetServicesByHand(stateDir: string): void {
 export function writeOverrides(stateDir: string, overrides: readonly Override[]): void {
   const path = overridesPath(stateDir);
   if (overrides.length === 0) return rmSync(path, { force: true });
-  writeFileSync(`${path}.new`, `${JSON.stringify(overrides)}\n`, { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+  replaceFile(path, `${JSON.stringify(overrides)}\n`, 0o600);
 }

@@ -1,9 +1,10 @@
 /** Who runs in a state directory: a lock that dies with its holder, and a record of the process that outlives it. */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import type { Server } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { replaceFile } from "./replace-file.ts";
 
 /** A process as it was recorded. */
 export interface RecordedProcess {
@@ -45,13 +46,6 @@ export function readPidFile(stateDir: string): RecordedProcess | undefined {
   const [pid = "", startTime = ""] = text.trim().split(" ");
   if (!/^[1-9]\d*$/.test(pid)) return { pid: 0, alive: false };
   return { pid: Number(pid), alive: startTime !== "" && startTime === processStartTime(Number(pid)) };
-}
-
-/** Readers see the old content or the new, never half of it. */
-function replaceFile(path: string, text: string): void {
-  const temporary = `${path}.${process.pid}`;
-  writeFileSync(temporary, text);
-  renameSync(temporary, path);
 }
 
 /** Field 22 of /proc/PID/stat: clock ticks after boot; undefined if there is no such process or only its remains. */

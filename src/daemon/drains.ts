@@ -1,6 +1,7 @@
 /** What the operator has taken out of service, in a file of the state directory that outlives the daemon. */
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { replaceFile } from "../control/replace-file.ts";
 import { drainStage } from "../model/drain.ts";
 import type { Drain, DrainStage } from "../model/drain.ts";
 
@@ -41,10 +42,7 @@ export class Drains {
 
   #replace(drains: readonly Drain[]): void {
     if (drains.length === 0) rmSync(this.#path, { force: true });
-    else {
-      writeFileSync(`${this.#path}.new`, `${JSON.stringify(drains)}\n`);
-      renameSync(`${this.#path}.new`, this.#path);
-    }
+    else replaceFile(this.#path, `${JSON.stringify(drains)}\n`);
     this.#drains = drains;
     this.#changed.abort();
   }

@@ -1,5 +1,6 @@
 /** Which services in the tables are this director's, in a file of the state directory that outlives the daemon. */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { replaceFile } from "../control/replace-file.ts";
 import type { OwnServices } from "../reconcile/reconciler.ts";
 
 /** One service a line, as `printIdentity` prints it. A file that cannot be written costs the memory, not the daemon. */
@@ -16,8 +17,7 @@ export function ownServicesFile(path: string, warn: (message: string) => void): 
     },
     write(keys) {
       try {
-        writeFileSync(`${path}.new`, keys.map((key) => `${key}\n`).join(""));
-        renameSync(`${path}.new`, path);
+        replaceFile(path, keys.map((key) => `${key}\n`).join(""));
       } catch (cause) {
         warn(`cannot write ${path}: ${(cause as Error).message}`);
       }
