@@ -10,6 +10,23 @@ export interface Counters {
   readonly bytesOut?: bigint;
 }
 
+/**
+ * What ipvsadm shows of a service or real server: totals since they were last zeroed, bytes as IP lengths, and rates a
+ * second as the plane's estimator has them (the kernel's looks every two seconds).
+ */
+export interface Traffic {
+  readonly connections: bigint;
+  readonly packetsIn: bigint;
+  readonly packetsOut: bigint;
+  readonly bytesIn: bigint;
+  readonly bytesOut: bigint;
+  readonly connectionRate: bigint;
+  readonly packetRateIn: bigint;
+  readonly packetRateOut: bigint;
+  readonly byteRateIn: bigint;
+  readonly byteRateOut: bigint;
+}
+
 export interface RealServerStatistics extends Counters {
   readonly realServer: RealServer;
   /** Established and half-open connections, and all others (closing, UDP), and persistence templates. */

@@ -13,7 +13,8 @@ import {
   tunnelFlag,
   tunnelTypeNumber,
 } from "../../src/dataplane/ipvs/messages.ts";
-import type { IpvsDestinationSettings, IpvsStatistics } from "../../src/dataplane/ipvs/messages.ts";
+import type { IpvsDestinationSettings } from "../../src/dataplane/ipvs/messages.ts";
+import type { Traffic } from "../../src/model/statistics.ts";
 import type { ServiceIdentity } from "../../src/model/service.ts";
 import type { Native } from "../../src/native.ts";
 
@@ -116,7 +117,7 @@ const tunnelled: IpvsDestinationSettings = {
   tunnelPort: 6080,
   tunnelFlags: tunnelFlag.remoteChecksum,
 };
-const zeros: IpvsStatistics = {
+const zeros: Traffic = {
   connections: 0n,
   packetsIn: 0n,
   packetsOut: 0n,

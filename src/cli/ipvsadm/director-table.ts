@@ -9,7 +9,7 @@ import type { HandChange, ServiceSettings } from "../../model/override.ts";
 import { familyOfService, printIdentity, realServerKey, schedulers } from "../../model/service.ts";
 import type { RealServer, ServiceIdentity } from "../../model/service.ts";
 import type { Timeouts } from "../../model/state.ts";
-import type { Connection, Counters, PlaneStatistics, ServiceStatistics } from "../../model/statistics.ts";
+import type { Connection, Counters, PlaneStatistics, ServiceStatistics, Traffic } from "../../model/statistics.ts";
 import type { Native } from "../../native.ts";
 import { openKernelTable } from "./kernel-table.ts";
 import type { DirectorOptions, OpenTableOptions } from "./open-table.ts";
@@ -24,7 +24,6 @@ import type {
   TableServer,
   TableServerKey,
   TableService,
-  Traffic,
 } from "./table.ts";
 import type { Writer } from "./writer.ts";
 

@@ -1,16 +1,9 @@
 /** What ipvsadm 1.31 prints, byte for byte, trailing blanks included. Pure: entries and names in, text out. */
 import type { Protocol, ServiceIdentity, Tunnel } from "../../model/service.ts";
 import type { Timeouts } from "../../model/state.ts";
+import type { Traffic } from "../../model/statistics.ts";
 import type { ListFormat } from "./parse.ts";
-import type {
-  ListedServer,
-  ListedService,
-  SyncDaemon,
-  TableConnection,
-  TableInfo,
-  TableServer,
-  Traffic,
-} from "./table.ts";
+import type { ListedServer, ListedService, SyncDaemon, TableConnection, TableInfo, TableServer } from "./table.ts";
 
 /** Prints an address and port, by name or number; the protocol is none under a firewall mark. */
 export type PrintEndpoint = (address: string, port: number, protocol: Protocol | undefined) => string;

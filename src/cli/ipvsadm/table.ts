@@ -5,6 +5,7 @@
  */
 import type { Family, ForwardingMethod, ServiceIdentity, Tunnel } from "../../model/service.ts";
 import type { Timeouts } from "../../model/state.ts";
+import type { Traffic } from "../../model/statistics.ts";
 
 /**
  * A request is refused, or the table cannot be opened at all. `code` is the errno's name, from which run.ts makes
@@ -71,20 +72,6 @@ export interface TableServer extends TableServerKey {
   readonly lowerThreshold: number;
   /** Of the method ipip; absent: plain IP in IP. */
   readonly tunnel?: Tunnel;
-}
-
-/** Totals since the last `-Z`, bytes as IP lengths, and rates a second as the plane's estimator has them. */
-export interface Traffic {
-  readonly connections: bigint;
-  readonly packetsIn: bigint;
-  readonly packetsOut: bigint;
-  readonly bytesIn: bigint;
-  readonly bytesOut: bigint;
-  readonly connectionRate: bigint;
-  readonly packetRateIn: bigint;
-  readonly packetRateOut: bigint;
-  readonly byteRateIn: bigint;
-  readonly byteRateOut: bigint;
 }
 
 export interface ListedService extends TableService {

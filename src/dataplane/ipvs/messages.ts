@@ -5,6 +5,7 @@
  */
 import { familyOfService } from "../../model/service.ts";
 import type { Family, Protocol, ServiceIdentity } from "../../model/service.ts";
+import type { Traffic } from "../../model/statistics.ts";
 import { parseAddress, printAddress } from "../netlink/address.ts";
 import {
   AF_INET,
@@ -84,21 +85,6 @@ export interface IpvsInfo {
   readonly connectionTableSize: number;
 }
 
-/** 64-bit totals and rates, each in client's and in server's direction; bytes are IP lengths. */
-export interface IpvsStatistics {
-  readonly connections: bigint;
-  readonly packetsIn: bigint;
-  readonly packetsOut: bigint;
-  readonly bytesIn: bigint;
-  readonly bytesOut: bigint;
-  /** Per second, by the kernel's estimator, which looks every two seconds. */
-  readonly connectionRate: bigint;
-  readonly packetRateIn: bigint;
-  readonly packetRateOut: bigint;
-  readonly byteRateIn: bigint;
-  readonly byteRateOut: bigint;
-}
-
 /** A service as `IPVS_CMD_NEW_SERVICE` wants it. */
 export interface IpvsServiceSettings {
   readonly identity: ServiceIdentity;
@@ -117,7 +103,7 @@ export interface IpvsServiceSettings {
 }
 
 export interface IpvsService extends IpvsServiceSettings {
-  readonly statistics: IpvsStatistics;
+  readonly statistics: Traffic;
 }
 
 /** Which destination of a service. */
@@ -144,7 +130,7 @@ export interface IpvsDestination extends IpvsDestinationSettings {
   readonly activeConnections: number;
   readonly inactiveConnections: number;
   readonly persistentConnections: number;
-  readonly statistics: IpvsStatistics;
+  readonly statistics: Traffic;
 }
 
 /** Seconds; 0 in a request: as it is. */
@@ -529,9 +515,9 @@ const statisticsMembers = [
   "packetRateOut",
   "byteRateIn",
   "byteRateOut",
-] as const satisfies readonly (keyof IpvsStatistics)[];
+] as const satisfies readonly (keyof Traffic)[];
 
-function decodeStatistics(attributes: Attributes, wide: number, narrow: number): IpvsStatistics {
+function decodeStatistics(attributes: Attributes, wide: number, narrow: number): Traffic {
   const values = new Map<number, bigint>();
   const bytes = attributes.get(wide) ?? attributes.get(narrow) ?? Buffer.alloc(0);
   eachAttribute(bytes, 0, (type, value) => {
@@ -540,7 +526,7 @@ function decodeStatistics(attributes: Attributes, wide: number, narrow: number):
   });
   const entries = statisticsMembers.map((name, index) => [name, values.get(index + 1) ?? 0n] as const);
   // fromEntries forgets the names, which `satisfies` above has checked.
-  return Object.fromEntries(entries) as unknown as IpvsStatistics;
+  return Object.fromEntries(entries) as unknown as Traffic;
 }
 
 function decodeNetmask(value: Buffer, family: Family): Pick<IpvsServiceSettings, "prefix" | "netmask"> {

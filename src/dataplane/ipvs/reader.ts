@@ -7,12 +7,13 @@ import type {
   Counters,
   PlaneStatistics,
   RealServerStatistics,
+  Traffic,
 } from "../../model/statistics.ts";
 import type { Native } from "../../native.ts";
 import type { DataPlaneReader } from "../data-plane.ts";
 import { IpvsClient, ipvsIsLoaded } from "./client.ts";
 import { listConnections } from "./connections.ts";
-import type { IpvsDestination, IpvsService, IpvsStatistics } from "./messages.ts";
+import type { IpvsDestination, IpvsService } from "./messages.ts";
 import { fromIpvsDestination, fromIpvsService } from "./translate.ts";
 
 /** Undefined if this network namespace has no IPVS, or none with a service; loads no module. */
@@ -95,7 +96,7 @@ function realServerStatistics(destination: IpvsDestination): RealServerStatistic
   };
 }
 
-function countersOf(statistics: IpvsStatistics): Counters {
+function countersOf(statistics: Traffic): Counters {
   const { connections, packetsIn, packetsOut, bytesIn, bytesOut } = statistics;
   return { connections, packets: packetsIn, bytes: bytesIn, packetsOut, bytesOut };
 }

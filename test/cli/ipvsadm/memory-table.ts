@@ -9,11 +9,11 @@ import type {
   TableServer,
   TableServerKey,
   TableService,
-  Traffic,
 } from "../../../src/cli/ipvsadm/table.ts";
 import { printIdentity, realServerKey, schedulers } from "../../../src/model/service.ts";
 import type { ServiceIdentity } from "../../../src/model/service.ts";
 import type { Timeouts } from "../../../src/model/state.ts";
+import type { Traffic } from "../../../src/model/statistics.ts";
 
 export const noTraffic: Traffic = {
   connections: 0n,

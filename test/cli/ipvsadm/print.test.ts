@@ -9,7 +9,8 @@ import {
   printService,
   printTitle,
 } from "../../../src/cli/ipvsadm/print.ts";
-import type { ListedServer, ListedService, TableConnection, Traffic } from "../../../src/cli/ipvsadm/table.ts";
+import type { ListedServer, ListedService, TableConnection } from "../../../src/cli/ipvsadm/table.ts";
+import type { Traffic } from "../../../src/model/statistics.ts";
 import { noTraffic } from "./memory-table.ts";
 
 const plain: ListFormat = {
