@@ -57,18 +57,6 @@ __noinline int template_of(const struct connection_import *import, __u32 id)
 	return found.index + 1;
 }
 
-static __always_inline void link_to_template(__u32 index, __u32 template)
-{
-	struct connection_extra *parent = template ? lookup(connection_extras, template - 1) : NULL;
-	struct connection_extra *extra = parent ? lookup(connection_extras, index) : NULL;
-
-	if (!extra)
-		return;
-	__sync_fetch_and_add(&parent->link, 1);
-	extra->generation = parent->generation;
-	extra->link = template;
-}
-
 /* What the slot's word has no room for: since when a template, or a connection that rests for long, does. */
 __noinline int import_rest(__u32 index, __u64 word, __u32 rested)
 {
@@ -95,7 +83,6 @@ __noinline int import_rest(__u32 index, __u64 word, __u32 rested)
 __noinline int import_open(const struct connection_import *import, __u64 hash, __u64 word,
 			   __u32 template)
 {
-	struct connection_extra *extra;
 	struct real_server *real_server;
 	struct service *service;
 	int claimed;
@@ -110,14 +97,9 @@ __noinline int import_open(const struct connection_import *import, __u64 hash, _
 	if (!service)
 		return IMPORT_REFUSED;
 	if (import->state == STATE_TEMPLATE) {
-		extra = lookup(connection_extras, claimed - 1);
-		if (extra) {
-			extra->link = 0;
-			extra->generation++;
-		}
-		settings.templates = 1;
-	} else {
-		link_to_template(claimed - 1, template);
+		begin_template(claimed - 1);
+	} else if (template) {
+		link_template(claimed - 1, template);
 	}
 	import_rest(claimed - 1, word, import_rested(import, word, service));
 	account_open(word);

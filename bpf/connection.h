@@ -20,6 +20,7 @@
 #include "schedulers/tree.h"
 #include "sctp_state.h"
 #include "tcp_state.h"
+#include "template_link.h"
 
 /* An established connection's tick is written anew only when it is this old, in seconds. */
 #define REFRESH_ESTABLISHED 4
@@ -65,33 +66,6 @@ struct connection {
 	__u64 word;
 	__u32 index;
 };
-
-static __always_inline __u32 word_tick(__u64 word)
-{
-	return word & SLOT_TICK_MASK;
-}
-
-static __always_inline __u32 word_state(__u64 word)
-{
-	return word >> SLOT_STATE_SHIFT & SLOT_STATE_MASK;
-}
-
-static __always_inline __u32 word_real_server(__u64 word)
-{
-	return word >> SLOT_REAL_SERVER_SHIFT & SLOT_REAL_SERVER_MASK;
-}
-
-/* Seconds since the slot's tick; the twelve bits wrap after 68 minutes. */
-static __always_inline __u32 word_age(__u64 word, __u32 tick)
-{
-	return (tick - word_tick(word)) & SLOT_TICK_MASK;
-}
-
-static __always_inline __u64 make_word(__u64 tag, __u32 real_server, __u32 state, __u32 tick)
-{
-	return tag << SLOT_TAG_SHIFT | (__u64)real_server << SLOT_REAL_SERVER_SHIFT |
-	       (__u64)state << SLOT_STATE_SHIFT | (tick & SLOT_TICK_MASK);
-}
 
 /* Thirty bits of the hash; the lowest bit is 0, for a slot in its own line. */
 static __always_inline __u64 hash_tag(__u64 hash)
@@ -264,7 +238,6 @@ __noinline int change_load(__u32 id, int active, int inactive)
 static __always_inline void account_close(__u32 index, __u64 word)
 {
 	__u32 id = word_real_server(word), state = word_state(word);
-	struct connection_extra *extra, *template;
 
 	if (state == STATE_TEMPLATE) {
 		struct real_server_load *load = lookup(real_server_loads, id);
@@ -275,20 +248,8 @@ static __always_inline void account_close(__u32 index, __u64 word)
 	}
 	change_load(id, is_active(state) ? -1 : 0, is_active(state) ? 0 : -1);
 	/* A cold line that nobody has written where there is no persistence. */
-	extra = settings.templates ? lookup(connection_extras, index) : NULL;
-	if (!extra || !extra->link)
-		return;
-	template = lookup(connection_extras, extra->link - 1);
-	extra->link = 0;
-	if (template && template->generation == extra->generation)
-		__sync_fetch_and_add(&template->link, -1);
-}
-
-static __always_inline __u64 *slot_at(__u32 index)
-{
-	struct connection_line *line = lookup(connections, index / SLOTS_PER_LINE);
-
-	return line ? &line->slot[index % SLOTS_PER_LINE] : NULL;
+	if (settings.templates)
+		unlink_template(index);
 }
 
 static __always_inline bool close_unaccounted(__u32 index, __u64 word)
@@ -615,7 +576,6 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 					   __u32 template, bool watched)
 {
 	__u32 tick = sweep.tick;
-	struct connection_extra *parent, *extra;
 	struct real_server_load *load;
 	int claimed;
 
@@ -623,13 +583,8 @@ static __always_inline int connection_open(const struct packet *packet, __u32 id
 		claim_slot(packet->hash, make_word(hash_tag(packet->hash), id, state, tick), tick);
 	if (claimed <= 0)
 		return claimed;
-	parent = template ? lookup(connection_extras, template - 1) : NULL;
-	extra = parent ? lookup(connection_extras, claimed - 1) : NULL;
-	if (extra) {
-		__sync_fetch_and_add(&parent->link, 1);
-		extra->generation = parent->generation;
-		extra->link = template;
-	}
+	if (template)
+		link_template(claimed - 1, template);
 	if (watched) {
 		change_load(id, is_active(state), !is_active(state));
 	} else {
@@ -658,13 +613,9 @@ static __always_inline int template_open(const struct packet *packet, __u64 hash
 		return claimed;
 	write_detail(claimed - 1, packet->family, network, 0, port);
 	extra = lookup(connection_extras, claimed - 1);
-	if (extra) {
-		extra->link = 0;
+	if (extra)
 		extra->used = tick;
-		extra->generation++;
-	}
-	if (!settings.templates)
-		settings.templates = 1;
+	begin_template(claimed - 1);
 	load = lookup(real_server_loads, id);
 	if (load)
 		__sync_fetch_and_add(&load->persistent, 1);

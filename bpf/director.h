@@ -12,7 +12,7 @@
 #include <linux/types.h>
 
 /* Raised when a pinned map of an older version can no longer be read. */
-#define LAYOUT_VERSION 2
+#define LAYOUT_VERSION 3
 
 /* Limits known at compile time; sizes of maps are set before loading. */
 #define MAX_INTERFACES 256	/* a power of two */
@@ -344,12 +344,9 @@ struct connection_line {
 
 /* Of persistence, of IPv6 and of long idleness only; indexed by slot: line * SLOTS_PER_LINE + place. */
 struct connection_extra {
-	__u32 link;	  /* 1 + slot index of the template it came by, 0: none; of a template:
-			    * how many connections came by it */
+	__u64 link;	  /* see template_link.h */
 	__u32 used;	  /* tick of a template's or an idle connection's last use */
 	__be32 client[3]; /* first 96 bits of an IPv6 client or network */
-	__u32 generation; /* of a template: changes with each that takes the slot; else that of
-			    * the template in link */
 };
 
 /* New connections of one source within a second. */

@@ -18,7 +18,7 @@ export interface Codec<T> {
   encode(value: T): Uint8Array;
 }
 
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 export const MAX_INTERFACES = 256;
 export const MAX_SERVICE_SLOTS = 16384;
 export const MAX_SERVICES = 4096;
@@ -1013,36 +1013,32 @@ export const connectionLine = {
 
 /** `struct connection_extra`, 24 bytes. */
 export interface ConnectionExtra {
-  readonly link: number;
+  readonly link: bigint;
   readonly used: number;
   readonly client: readonly number[];
-  readonly generation: number;
 }
 
 export const connectionExtra = {
   size: 24,
   fields: {
-    link: { offset: 0, size: 4 },
-    used: { offset: 4, size: 4 },
-    client: { offset: 8, size: 12 },
-    generation: { offset: 20, size: 4 },
+    link: { offset: 0, size: 8 },
+    used: { offset: 8, size: 4 },
+    client: { offset: 12, size: 12 },
   },
   read(view: DataView, at: number): ConnectionExtra {
     return {
-      link: view.getUint32(at, true),
-      used: view.getUint32(at + 4, true),
-      client: [view.getUint32(at + 8, false), view.getUint32(at + 12, false), view.getUint32(at + 16, false)],
-      generation: view.getUint32(at + 20, true),
+      link: view.getBigUint64(at, true),
+      used: view.getUint32(at + 8, true),
+      client: [view.getUint32(at + 12, false), view.getUint32(at + 16, false), view.getUint32(at + 20, false)],
     };
   },
   write(view: DataView, at: number, value: ConnectionExtra): void {
-    view.setUint32(at, value.link, true);
-    view.setUint32(at + 4, value.used, true);
+    view.setBigUint64(at, value.link, true);
+    view.setUint32(at + 8, value.used, true);
     checkLength(value.client, 3);
     value.client.forEach((item, i) => {
-      view.setUint32(at + 8 + i * 4, item, false);
+      view.setUint32(at + 12 + i * 4, item, false);
     });
-    view.setUint32(at + 20, value.generation, true);
   },
   decode(bytes: Uint8Array, at = 0): ConnectionExtra {
     return connectionExtra.read(viewOf(bytes), at);

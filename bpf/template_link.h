@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Which persistence template a connection came by, so that the template lives
+ * as long as its connections do.
+ *
+ * One word beside each slot. Beside a template's: the template's generation and
+ * how many connections came by it. Beside a connection's: the template's
+ * generation, LINK_OF_CONNECTION and 1 + the template's slot index; without
+ * that bit it came by none.
+ *
+ * A slot may be closed, and taken by another, at any moment between its claim
+ * and the writing of this word. So each word that leaves memory is settled by
+ * who took it out, in one atomic step: for each link there is, somewhere in
+ * memory, one count in the template that it names, or that template is gone.
+ */
+#ifndef TEMPLATE_LINK_H
+#define TEMPLATE_LINK_H
+
+#include "slot.h"
+
+#define LINK_OF_CONNECTION (1ULL << 31)
+#define LINK_PLACE (LINK_OF_CONNECTION - 1)
+#define LINK_GENERATION (~0ULL << 32)
+/* As many CPUs may change one template's count at the same moment. */
+#define LINK_TRIES 64
+
+/* Connections that came by a template. */
+static __always_inline __u32 connections_by(const struct connection_extra *template)
+{
+	return (__u32) template->link;
+}
+
+/* Takes back the count that a link stands for, of a template that may be gone. */
+__noinline int settle_link(__u64 link)
+{
+	struct connection_extra *template = lookup(connection_extras, (link & LINK_PLACE) - 1);
+
+	if (!template || !(link & LINK_OF_CONNECTION))
+		return 0;
+	for (int try = 0; try < LINK_TRIES; try++) {
+		__u64 seen = *(volatile __u64 *)&template->link;
+
+		if ((seen ^ link) & LINK_GENERATION || seen & LINK_OF_CONNECTION ||
+		    !(seen & LINK_PLACE))
+			return 0;
+		if (__sync_val_compare_and_swap(&template->link, seen, seen - 1) == seen)
+			return 1;
+	}
+	return 0;
+}
+
+/* Counts one more connection; the link to be written beside it, 0: there is no template any more. */
+static __always_inline __u64 count_link(__u32 template_index)
+{
+	struct connection_extra *template = lookup(connection_extras, template_index);
+
+	if (!template)
+		return 0;
+	for (int try = 0; try < LINK_TRIES; try++) {
+		__u64 seen = *(volatile __u64 *)&template->link;
+
+		if (seen & LINK_OF_CONNECTION)
+			return 0;
+		if (__sync_val_compare_and_swap(&template->link, seen, seen + 1) == seen)
+			return (seen & LINK_GENERATION) | LINK_OF_CONNECTION | (template_index + 1);
+	}
+	return 0;
+}
+
+static __always_inline bool holds_connection(const __u64 *slot)
+{
+	__u64 word = *(volatile __u64 *)slot;
+
+	return word && word_state(word) != STATE_TEMPLATE;
+}
+
+/* The slot's connection has been closed, by the caller. */
+__noinline int unlink_template(__u32 index)
+{
+	struct connection_extra *extra = lookup(connection_extras, index);
+	__u64 link;
+
+	if (!extra)
+		return 0;
+	link = *(volatile __u64 *)&extra->link;
+	if (link & LINK_OF_CONNECTION && __sync_val_compare_and_swap(&extra->link, link, 0) == link)
+		settle_link(link);
+	return 0;
+}
+
+/*
+ * The caller has put a connection into the slot; `template`: 1 + slot index of
+ * the one it came by. Whoever closes it in the meantime finds no link yet,
+ * therefore the look at the slot after writing.
+ */
+__noinline int link_template(__u32 index, __u32 template)
+{
+	struct connection_extra *extra = lookup(connection_extras, index);
+	__u64 link, seen, *slot = slot_at(index);
+
+	if (!extra || !slot)
+		return 0;
+	seen = *(volatile __u64 *)&extra->link;
+	if (!holds_connection(slot))
+		return 0;
+	link = count_link(template - 1);
+	if (!link)
+		return 0;
+	if (__sync_val_compare_and_swap(&extra->link, seen, link) != seen) {
+		settle_link(link);
+		return 0;
+	}
+	settle_link(seen);
+	if (!holds_connection(slot))
+		unlink_template(index);
+	return 0;
+}
+
+/* The caller has put a template into the slot: no connection came by it yet. */
+__noinline int begin_template(__u32 index)
+{
+	struct connection_extra *extra = lookup(connection_extras, index);
+	__u64 before, fresh = (__u64)bpf_get_prandom_u32() << 32;
+
+	if (!settings.templates)
+		settings.templates = 1;
+	if (!extra)
+		return 0;
+	before = __sync_lock_test_and_set(&extra->link, fresh);
+	settle_link(before);
+	return 0;
+}
+
+#endif
