@@ -5,9 +5,8 @@ import type { FrameSpec } from "../support/packet.ts";
 import { cannotRun, openProgram } from "./program.ts";
 import type { Program } from "./program.ts";
 
-/** An established connection whose real server was taken away, and no other one left. */
-function orphan(spec: FrameSpec = {}): { program: Program; gone: number } {
-  const program = openProgram();
+/** An established connection whose real server was taken away, and no other one left; in a program that is new. */
+function orphan(spec: FrameSpec = {}, program: Program = openProgram()): { program: Program; gone: number } {
   const address = spec.destination ?? "10.10.10.53";
   const ipv6 = address.includes(":");
   const { realServers, service } = program.service({
@@ -83,13 +82,18 @@ describe("a connection whose real server was taken away", { skip: cannotRun }, (
 
   it("ends likewise over IPv6, with VLAN tags, with IP options, and with segments of any length", () => {
     const ipv6 = { source: "2001:db8::1", destination: "2001:db8::53" };
-    const six = orphan(ipv6).program.run(acknowledging({ ...ipv6, payload: Buffer.alloc(1400, 7) }, 5));
+    const { program } = orphan(ipv6);
+    const six = program.run(acknowledging({ ...ipv6, payload: Buffer.alloc(1400, 7) }, 5));
     assert.equal(six.verdict, "TX");
     assert.equal(readReset(six.data).sequence, 5);
-    const options = orphan().program.run(acknowledging({ options: [1, 1, 1, 1] }, 6));
+    program.renew();
+    orphan({}, program);
+    const options = program.run(acknowledging({ options: [1, 1, 1, 1] }, 6));
     assert.equal(readReset(options.data).sequence, 6);
     for (const length of [1, 2, 3, 491, 492, 493, 1004, 1460]) {
-      const { verdict, data } = orphan().program.run(acknowledging({ payload: Buffer.alloc(length, length) }, length));
+      program.renew();
+      orphan({}, program);
+      const { verdict, data } = program.run(acknowledging({ payload: Buffer.alloc(length, length) }, length));
       assert.equal(verdict, "TX", `${length} bytes`);
       assert.equal(readReset(data).sequence, length);
       assert.ok(data.length <= 60);
@@ -100,8 +104,10 @@ describe("a connection whose real server was taken away", { skip: cannotRun }, (
     const broken = acknowledging({ payload: Buffer.from("hello") }, 1);
     broken.writeUInt8((broken.at(-1) ?? 0) ^ 1, broken.length - 1);
     const segments: readonly Buffer[] = [broken, frame({ flags: "" }), frame({ flags: "RA" }), frame({ flags: "P" })];
+    const program = openProgram();
     for (const segment of segments) {
-      const { program } = orphan();
+      program.renew();
+      orphan({}, program);
       assert.equal(program.run(segment).verdict, "DROP");
       assert.equal(program.counters().drop_real_server_gone, 1n);
       assert.equal(program.slots().length, 1);
@@ -109,12 +115,13 @@ describe("a connection whose real server was taken away", { skip: cannotRun }, (
   });
 
   it("is not answered by a fragment, nor more often than allowed, nor when that is off", () => {
-    const fragment = orphan().program;
-    assert.equal(fragment.run(frame({ flags: "A", fragment: 0x2000, payload: Buffer.alloc(12) })).verdict, "DROP");
-    const off = orphan().program;
-    off.set({ resets_per_second: 0 });
-    assert.equal(off.run(frame({ flags: "A" })).verdict, "DROP");
-    const program = openProgram();
+    const { program } = orphan();
+    assert.equal(program.run(frame({ flags: "A", fragment: 0x2000, payload: Buffer.alloc(12) })).verdict, "DROP");
+    program.renew();
+    orphan({}, program);
+    program.set({ resets_per_second: 0 });
+    assert.equal(program.run(frame({ flags: "A" })).verdict, "DROP");
+    program.renew();
     const { realServers, service } = program.service({ realServers: [{ address: "192.168.200.102" }] });
     const ports = Array.from({ length: 20 }, (_, i) => 2000 + i);
     for (const sourcePort of ports) program.run(frame({ sourcePort }));

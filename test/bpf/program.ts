@@ -1,6 +1,6 @@
 /** The data path alone: the loaded program over maps of its own, filled by hand, attached to nothing. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after } from "node:test";
 import { encodeTunnel, familyNumbers, methodNumbers, plainTunnel } from "../../src/dataplane/xdp/codec.ts";
@@ -18,20 +18,42 @@ import {
   SLOTS_PER_LINE,
 } from "../../src/dataplane/xdp/layout.generated.ts";
 import type { PacketCounters, RealServerLoad, Settings } from "../../src/dataplane/xdp/layout.generated.ts";
-import { ensureBpffs, loadDirector, mapPath, pinProgram, removePins } from "../../src/dataplane/xdp/load.ts";
+import { ensureBpffs, freshKey, loadDirector, pinProgram, removePins } from "../../src/dataplane/xdp/load.ts";
 import { encodeIndex, openMaps } from "../../src/dataplane/xdp/maps.ts";
 import type { DirectorMaps } from "../../src/dataplane/xdp/maps.ts";
 import { familyOf } from "../../src/model/service.ts";
 import type { ForwardingMethod, Tunnel } from "../../src/model/service.ts";
 import { loadNative } from "../../src/native.ts";
 import { addressBytes, macBytes } from "../support/packet.ts";
+import { LoadedMaps } from "./loaded-maps.ts";
 
 export const directorMac = "02:00:00:00:00:01";
 /** Loopback of the namespace: BPF_PROG_TEST_RUN's context without an interface of its own. */
 export const ingress = 1;
 export const verdicts = ["ABORTED", "DROP", "PASS", "TX", "REDIRECT"] as const;
 
-const objectPath = join(import.meta.dirname, "..", "..", "bpf", "director.bpf.o");
+export const objectPath = join(import.meta.dirname, "..", "..", "bpf", "director.bpf.o");
+
+const defaultTableSlots = 1024;
+/** As much as the tests need: what the product has takes longer to make and to clear. */
+const services = 256;
+const realServers = 2048;
+const sizes = {
+  ringMembers: 2 ** 12,
+  treeNodes: 2 ** 13,
+  entries: {
+    services,
+    service_states: services,
+    ring_segments: services,
+    real_servers: realServers,
+    real_server_counters: realServers,
+    real_server_loads: realServers,
+    real_server_histories: realServers,
+    reply_counters: realServers,
+    same_endpoints: realServers,
+    tunnels: realServers,
+  },
+} as const;
 
 /** False, or what is missing for packet tests. */
 export const cannotRun =
@@ -90,6 +112,11 @@ export class Program {
   readonly #bpffs: string;
   readonly #director;
   readonly #object;
+  readonly #loaded: LoadedMaps;
+  readonly #words: BigUint64Array;
+  readonly #extras: DataView;
+  /** Of every slot its word in the table's memory, by index. */
+  readonly #indices: readonly number[];
   readonly #replies: ReplyTable;
   readonly #stations: Station[] = [];
   #nextService = 1;
@@ -97,25 +124,56 @@ export class Program {
   #nextRing = 0;
   #nextTree = 0;
 
-  constructor(name: string, tableSlots = 1024) {
+  constructor(name: string, tableSlots = defaultTableSlots) {
     this.#bpffs = `/sys/fs/bpf/xlb-test-${name}-${process.pid}`;
     ensureBpffs(this.#native, this.#bpffs);
-    mkdirSync(join(this.#bpffs, "maps"), { recursive: true });
-    const loaded = loadDirector(this.#native, { bpffs: this.#bpffs, object: readFileSync(objectPath), tableSlots });
+    const object = readFileSync(objectPath);
+    const loaded = loadDirector(this.#native, { bpffs: this.#bpffs, object, tableSlots, ...sizes });
     this.#object = loaded.object;
     this.#director = loaded.director;
     this.control = new Control(this.#native, loaded.control);
     this.maps = openMaps(this.#native, this.#bpffs, true);
+    // The open handles hold the maps, so that nothing stays behind of a test that is killed.
+    removePins(this.#native, this.#bpffs);
+    this.#loaded = new LoadedMaps(this.#native, this.#object);
+    this.#words = new BigUint64Array(this.#memory("connections"));
+    this.#extras = new DataView(this.#memory("connection_extras"));
+    this.#indices = Array.from(
+      { length: this.maps.connections.size },
+      (_, index) => this.maps.connections.wordAt(index) / 2,
+    );
     this.#replies = new ReplyTable(this.maps, this.control);
+    this.#start();
+  }
+
+  #start(): void {
     this.control.sweep();
     this.interface(ingress, 0, directorMac);
   }
 
+  /** As if loaded anew, with another secret; what takes seconds, on some machines, is not done again. */
+  renew(): void {
+    this.unpin();
+    this.#loaded.restore();
+    this.#stations.length = 0;
+    this.#nextService = 1;
+    this.#nextRealServer = 1;
+    this.#nextRing = 0;
+    this.#nextTree = 0;
+    this.set({ key: freshKey() });
+    this.#start();
+  }
+
+  /** What is in every map, by the map's name. */
+  contents(): Map<string, Buffer> {
+    return this.#loaded.contents();
+  }
+
   close(): void {
     this.maps.close();
+    this.#loaded.close();
     this.#native.objectClose(this.#object);
-    removePins(this.#native, this.#bpffs);
-    rmSync(this.#bpffs, { recursive: true, force: true });
+    this.unpin();
   }
 
   interface(ifindex: number, vlan: number, mac: string, mtu = 1500): void {
@@ -276,12 +334,11 @@ export class Program {
   }
 
   slots(): Slot[] {
-    const words = this.#words();
     const tick = this.maps.sweep.read(0).tick;
     const names = Object.keys(connectionState);
     const found: Slot[] = [];
-    this.#indices().forEach((at, index) => {
-      const word = words[at] ?? 0n;
+    this.#indices.forEach((at, index) => {
+      const word = this.#words[at] ?? 0n;
       if (word === 0n) return;
       found.push({
         index,
@@ -295,7 +352,7 @@ export class Program {
 
   /** Forgets every connection and every count; services stay. */
   reset(): void {
-    this.#words().fill(0n);
+    this.#words.fill(0n);
     this.maps.packetCounters.clear(0);
     for (let id = 1; id < this.#nextRealServer; id++) {
       this.maps.loads.write(id, { ...this.load(id), active: 0, inactive: 0, persistent: 0 });
@@ -306,12 +363,11 @@ export class Program {
 
   /** Makes every connection so many seconds older. */
   age(seconds: number): void {
-    const words = this.#words();
-    this.#indices().forEach((at) => {
-      const word = words[at] ?? 0n;
+    this.#indices.forEach((at) => {
+      const word = this.#words[at] ?? 0n;
       if (word === 0n) return;
       const tick = (Number(word & 0xfffn) - seconds) & 0xfff;
-      words[at] = (word & ~0xfffn) | BigInt(tick);
+      this.#words[at] = (word & ~0xfffn) | BigInt(tick);
     });
     this.#ageExtras(seconds, (state) => state === "TEMPLATE");
   }
@@ -322,11 +378,10 @@ export class Program {
   }
 
   #ageExtras(seconds: number, chosen: (state: string) => boolean): void {
-    const extras = new DataView(this.#memory("connection_extras"));
     for (const { index, state } of this.slots()) {
       if (!chosen(state)) continue;
       const at = index * connectionExtra.size + connectionExtra.fields.used.offset;
-      extras.setUint32(at, extras.getUint32(at, true) - seconds, true);
+      this.#extras.setUint32(at, this.#extras.getUint32(at, true) - seconds, true);
     }
   }
 
@@ -334,17 +389,8 @@ export class Program {
     return this.maps.connections.size / SLOTS_PER_LINE;
   }
 
-  #words(): BigUint64Array {
-    return new BigUint64Array(this.#memory("connections"));
-  }
-
-  /** Of every slot its word in the table's memory, by index. */
-  #indices(): number[] {
-    return Array.from({ length: this.maps.connections.size }, (_, index) => this.maps.connections.wordAt(index) / 2);
-  }
-
   #memory(name: "connections" | "connection_extras"): ArrayBuffer {
-    const handle = this.#native.mapOpenPinned(mapPath(this.#bpffs, name));
+    const handle = this.#native.objectMap(this.#object, name);
     try {
       return this.#native.mapMemory(handle, true);
     } finally {
@@ -359,15 +405,33 @@ export class Program {
 
   /** Replaces the pinned program, as a new daemon does. */
   repin(): void {
-    pinProgram(this.#native, this.#director, join(this.#bpffs, "director"));
+    ensureBpffs(this.#native, this.#bpffs);
+    pinProgram(this.#native, this.#director, this.pinnedDirector);
+  }
+
+  unpin(): void {
+    removePins(this.#native, this.#bpffs);
   }
 }
 
 let programs = 0;
+/** Programs that nobody uses, by the size of their table. */
+const idle = new Map<number, Program[]>();
 
-/** A program of its own for each test file or story, removed when the file is done. */
-export function openProgram(tableSlots?: number): Program {
-  const program = new Program(`${++programs}`, tableSlots);
-  after(() => program.close());
-  return program;
+/**
+ * A program of its own for each test or story: loaded, or one that another test is done with, made new. It is the test's,
+ * or the suite's, until that is over.
+ */
+export function openProgram(tableSlots = defaultTableSlots): Program {
+  const ready = idle.get(tableSlots) ?? [];
+  idle.set(tableSlots, ready);
+  let program = ready.pop();
+  if (program === undefined) program = new Program(`${++programs}`, tableSlots);
+  else program.renew();
+  const opened = program;
+  after(() => {
+    opened.unpin();
+    ready.push(opened);
+  });
+  return opened;
 }

@@ -69,6 +69,8 @@ export interface LoadOptions {
   /** Entries of ring_members and tree_nodes; likewise. */
   readonly ringMembers?: number;
   readonly treeNodes?: number;
+  /** Entries of any other map, for tests of the data path alone; likewise. A data plane counts on what the object declares. */
+  readonly entries?: Readonly<Partial<Record<MapName, number>>>;
   /** A file for what the kernel says when it refuses the program; removed when it does not. */
   readonly refusalLog?: string;
 }
@@ -260,6 +262,12 @@ function reuseDeviceMap(native: Native, object: ObjectHandle, path: string): voi
   native.mapClose(map);
 }
 
+/** A random secret for the table's hash: `key` of the settings, whose odd words are odd numbers. */
+export function freshKey(): bigint[] {
+  const words = new BigUint64Array(new Uint8Array(randomBytes(32)).buffer);
+  return [...words].map((word, index) => (index % 2 === 1 ? word | 1n : word));
+}
+
 function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): void {
   const slots = options.tableSlots ?? defaultTableSlots;
   if (slots < 2 * SLOTS_PER_LINE || !Number.isInteger(Math.log2(slots))) {
@@ -275,16 +283,18 @@ function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): v
   const leafPlaces = (options.treeNodes ?? defaultTreeNodes) / 2;
   native.objectSetMaxEntries(object, "tree_leaves", leafPlaces);
   native.objectSetMaxEntries(object, "tree_nodes", leafPlaces);
+  for (const [name, entries] of Object.entries(options.entries ?? {})) {
+    native.objectSetMaxEntries(object, name, entries);
+  }
 
   const initial = native.objectInitialValue(object, ".data.settings");
-  const secret = new BigUint64Array(new Uint8Array(randomBytes(32)).buffer);
   native.objectSetInitialValue(
     object,
     ".data.settings",
     settingsCodec.encode({
       ...settingsCodec.decode(initial),
       line_mask: lines - 1,
-      key: [...secret].map((word, index) => (index % 2 === 1 ? word | 1n : word)),
+      key: freshKey(),
       timeout: Array.from({ length: settingsCodec.decode(initial).timeout.length }, (_, s) => defaultTimeouts[s] ?? 0),
       icmp_per_second: defaultErrorsPerSecond,
       resets_per_second: defaultErrorsPerSecond,
