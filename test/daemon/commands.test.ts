@@ -73,7 +73,7 @@ async function status(): Promise<DaemonStatus> {
 }
 
 async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 20_000;
+  const deadline = performance.now() + 60_000;
   while (!(await condition())) {
     assert.ok(performance.now() < deadline, `${what}: not seen in time`);
     await sleep(20);

@@ -35,7 +35,7 @@ function plugIn(): void {
 }
 
 async function until(what: string, condition: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + 15_000; !condition(); await sleep(20)) {
+  for (const deadline = Date.now() + 60_000; !condition(); await sleep(20)) {
     assert.ok(Date.now() < deadline, `waited for ${what}; log:\n${logged.join("\n")}`);
   }
 }

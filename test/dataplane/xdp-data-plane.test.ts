@@ -11,6 +11,7 @@ import { printIdentity, realServerKey } from "../../src/model/service.ts";
 import type { ServiceIdentity, VirtualService } from "../../src/model/service.ts";
 import type { DirectorState } from "../../src/model/state.ts";
 import { plan } from "../../src/reconcile/plan.ts";
+import { Stopwatch } from "../support/starvation.ts";
 import { kernelSchedulers } from "./kernel-schedulers.ts";
 import { add, addService, cannotRun, edit, editService, PlaneFolder, real, remove, removeService } from "./planes.ts";
 import { service, web } from "./planes.ts";
@@ -23,7 +24,7 @@ function sorted(state: DirectorState): readonly VirtualService[] {
 }
 
 async function until(what: string, condition: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + 10_000; !condition(); await sleep(20)) {
+  for (const deadline = Date.now() + 60_000; !condition(); await sleep(20)) {
     assert.ok(Date.now() < deadline, `waited for ${what}`);
   }
 }
@@ -504,11 +505,11 @@ test("1,000 services with 10 real servers each are applied in a few seconds", op
     ];
   }).flat();
   const measure = async (name: string, work: () => unknown) => {
-    const start = performance.now();
+    const watch = new Stopwatch();
     await work();
-    const elapsed = performance.now() - start;
-    context.diagnostic(`${name}: ${elapsed.toFixed(0)} ms`);
-    assert.ok(elapsed < 10_000, `${name} took ${elapsed} ms`);
+    const used = watch.usedMs();
+    context.diagnostic(`${name}: ${used.toFixed(0)} ms of a processor`);
+    assert.ok(used < 10_000, `${name} took ${used} ms of a processor`);
   };
   await measure("apply 11,000 changes", () => folder.apply(...changes));
   await measure("read", () => folder.plane.read());
@@ -537,10 +538,10 @@ test("listing two million slots takes well under a second", options, async (cont
   await folder.open();
   await folder.apply(addService(service("rr")), add(real("10.1.0.1")));
   for (let client = 0; client < 1000; client++) folder.connect();
-  const start = performance.now();
+  const watch = new Stopwatch();
   const found = [...folder.plane.connections({})].length;
-  const elapsed = performance.now() - start;
-  context.diagnostic(`${elapsed.toFixed(0)} ms for 2^21 slots`);
+  const used = watch.usedMs();
+  context.diagnostic(`${used.toFixed(0)} ms of a processor for 2^21 slots`);
   assert.equal(found, 1000);
-  assert.ok(elapsed < 1000, `${elapsed} ms`);
+  assert.ok(used < 1000, `${used} ms of a processor`);
 });

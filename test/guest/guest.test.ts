@@ -31,8 +31,13 @@ test("a guest has IPVS, and modules are loaded when they are asked for", { skip 
 });
 
 test("a command that takes too long ends with its guest", { skip }, async () => {
-  const { status, stdout, stderr } = await guest.run(["bash", "-c", "echo begun; sleep 600"], { timeoutMs: 4000 });
-  assert.equal(status, 124);
-  assert.equal(stdout, "begun\n");
-  assert.match(stderr, /4 seconds were over/);
+  const run = async (timeoutMs: number): Promise<void> => {
+    const { status, stdout, stderr } = await guest.run(["bash", "-c", "echo begun; sleep 600"], { timeoutMs });
+    assert.equal(status, 124);
+    assert.match(stderr, new RegExp(`${timeoutMs / 1000} seconds were over`));
+    // On a busy machine the guest may not be up by then.
+    if (stdout === "" && timeoutMs < 60_000) await run(4 * timeoutMs);
+    else assert.equal(stdout, "begun\n");
+  };
+  await run(4000);
 });

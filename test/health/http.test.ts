@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, describe, test } from "node:test";
 import type { CheckSpec } from "../../src/model/config.ts";
-import { attemptOnce, eventually, freePort, nginxIsMissing, respond, serve, specOf, startNginx } from "./fixtures.ts";
+import { Stopwatch } from "../support/starvation.ts";
+import { atDeadline, attemptOnce, eventually, freePort, nginxIsMissing, respond, serve } from "./fixtures.ts";
+import { specOf, startNginx } from "./fixtures.ts";
 import type { Nginx } from "./fixtures.ts";
 
 describe("http and https checks of nginx", { skip: nginxIsMissing }, () => {
@@ -170,9 +172,17 @@ describe("http checks of servers that misbehave", () => {
   for (const { name, service, answer, detail } of silences) {
     test(`${name} is down at the deadline, and the connection is closed`, async () => {
       const server = await serve((socket) => socket.once("data", () => socket.write(answer)));
-      const result = await attemptOnce(specOf({ service, port: server.port, negotiateTimeoutMs: 150 }));
-      assert.deepEqual([result.up, result.detail], [false, detail]);
-      assert.ok(result.durationMs >= 145 && result.durationMs < 600, `${result.durationMs} ms`);
+      const attempt = async (negotiateTimeoutMs: number): Promise<[boolean, string]> => {
+        const watch = new Stopwatch();
+        const { up, detail, durationMs } = await attemptOnce(
+          specOf({ service, port: server.port, negotiateTimeoutMs }),
+        );
+        assert.ok(durationMs > negotiateTimeoutMs - 5, `${durationMs} ms`);
+        const lateMs = durationMs - negotiateTimeoutMs - watch.starvedMs();
+        assert.ok(lateMs < 450, `${lateMs} ms late`);
+        return [up, detail];
+      };
+      await atDeadline(150, attempt, [false, detail]);
       await eventually("the connection is closed", () => server.open() === 0);
       await server.close();
     });
@@ -184,8 +194,11 @@ describe("http checks of servers that misbehave", () => {
       socket.write("HTTP/1.1 200 OK\r\n\r\n");
       socket.on("close", () => clearInterval(timer));
     });
-    const result = await attemptOnce(specOf({ port: server.port, negotiateTimeoutMs: 200, receive: "x" }));
-    assert.deepEqual([result.up, result.detail], [false, "answer not complete in time"]);
+    const attempt = async (negotiateTimeoutMs: number): Promise<[boolean, string]> => {
+      const { up, detail } = await attemptOnce(specOf({ port: server.port, negotiateTimeoutMs, receive: "x" }));
+      return [up, detail];
+    };
+    await atDeadline(200, attempt, [false, "answer not complete in time"]);
     await server.close();
   });
 

@@ -5,7 +5,7 @@ import type { CheckSpec } from "../../src/model/config.ts";
 import { freeradiusIsMissing, startFreeradius } from "../support/servers/freeradius.ts";
 import type { Freeradius } from "../support/servers/freeradius.ts";
 import { testMisbehaviour } from "../support/servers/misbehaving.ts";
-import { attemptOnce, specOf } from "./fixtures.ts";
+import { atDeadline, attemptOnce, specOf } from "./fixtures.ts";
 
 /** The check that is up. */
 function goodSpec(changes: Partial<CheckSpec>): CheckSpec {
@@ -15,7 +15,7 @@ function goodSpec(changes: Partial<CheckSpec>): CheckSpec {
     login: "monitor",
     password: "a password of more than sixteen bytes",
     secret: "shared secret",
-    checkTimeoutMs: 5000,
+    checkTimeoutMs: 20_000,
     ...changes,
   });
 }
@@ -48,10 +48,8 @@ describe("radius checks of FreeRADIUS", { skip: freeradiusIsMissing }, () => {
   });
 
   test("a wrong secret is met with silence", async () => {
-    assert.deepEqual(await outcome({ secret: "wrong", checkTimeoutMs: 400 }), [
-      false,
-      "no answer in time, perhaps for a wrong secret",
-    ]);
+    const attempt = (checkTimeoutMs: number) => outcome({ secret: "wrong", checkTimeoutMs });
+    await atDeadline(400, attempt, [false, "no answer in time, perhaps for a wrong secret"]);
   });
 
   test("login and password have a limit", async () => {
@@ -73,8 +71,9 @@ describe("radius checks of FreeRADIUS", { skip: freeradiusIsMissing }, () => {
       relay.send(answer, client, "127.0.0.1");
     });
     await new Promise<void>((resolve) => relay.bind(0, "127.0.0.1", resolve));
-    const forged = { address: "127.0.0.1", port: relay.address().port, password: "wrong", checkTimeoutMs: 800 };
-    assert.deepEqual(await outcome(forged), [false, "the answer is not signed with the secret"]);
+    const forged = { address: "127.0.0.1", port: relay.address().port, password: "wrong" };
+    const attempt = (checkTimeoutMs: number) => outcome({ ...forged, checkTimeoutMs });
+    await atDeadline(800, attempt, [false, "the answer is not signed with the secret"]);
     assert.equal((await outcome({ ...forged, password: goodSpec({}).password }))[0], true);
     relay.close();
     upstream.close();
@@ -94,7 +93,7 @@ describe("radius checks of FreeRADIUS", { skip: freeradiusIsMissing }, () => {
     await new Promise<void>((resolve) => relay.bind(0, "127.0.0.1", resolve));
     const { port } = relay.address();
     assert.deepEqual(await outcome({ address: "127.0.0.1", port }), [true, "access accepted"]);
-    assert.equal(requests, 2);
+    assert.ok(requests >= 2, `${requests} requests`);
     relay.close();
     upstream.close();
   });

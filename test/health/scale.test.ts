@@ -7,6 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { HealthMonitors } from "../../src/health/health-monitors.ts";
 import type { CheckSpec, ConfiguredService } from "../../src/model/config.ts";
 import { loadNative } from "../../src/native.ts";
+import { Stopwatch } from "../support/starvation.ts";
 import { eventually, nginxIsMissing, realServerOf, respond, serve, serviceOf, specOf, startNginx } from "./fixtures.ts";
 import type { Nginx } from "./fixtures.ts";
 
@@ -50,24 +51,28 @@ describe("many real servers", { skip: nginxIsMissing }, () => {
   test(`${count} real servers under http checks are never late by a whole interval`, async (context) => {
     const intervalMs = 2000;
     const monitors = quietMonitors();
-    const spec: Partial<CheckSpec> = { port: nginx.port, receive: "OK", negotiateTimeoutMs: 5000 };
+    const spec: Partial<CheckSpec> = { port: nginx.port, receive: "OK", negotiateTimeoutMs: 60_000 };
     monitors.update([manyRealServers(count, spec, intervalMs)], none);
     const controller = new AbortController();
+    const whole = new Stopwatch();
     const ended = monitors.run(controller.signal);
     await madeAtLeast(monitors, count);
-    const before = { cpu: process.cpuUsage(), atMs: performance.now(), checks: checksMade(monitors) };
+    const watch = new Stopwatch();
+    const before = { atMs: performance.now(), checks: checksMade(monitors) };
     await madeAtLeast(monitors, 3 * count);
-    const seconds = (performance.now() - before.atMs) / 1000;
-    const { user, system } = process.cpuUsage(before.cpu);
+    const [seconds, usedMs] = [(performance.now() - before.atMs) / 1000, watch.usedMs()];
     const checks = checksMade(monitors) - before.checks;
+    const [lagMs, starvedMs] = [monitors.lagMs(), whole.starvedMs()];
     controller.abort();
     await ended;
-    const microseconds = (user + system) / checks;
     context.diagnostic(
-      `${Math.round(checks / seconds)} checks a second, ${microseconds.toFixed(0)} us of CPU each, ` +
-        `${((user + system) / 1e6 / seconds).toFixed(2)} of a core, lag ${monitors.lagMs().toFixed(0)} ms`,
+      `${Math.round(checks / seconds)} checks a second, ${((1000 * usedMs) / checks).toFixed(0)} us of CPU each, ` +
+        `${(usedMs / 1000 / seconds).toFixed(2)} of a core, lag ${lagMs.toFixed(0)} ms, ` +
+        `${starvedMs.toFixed(0)} ms of waiting for a processor`,
     );
-    assert.ok(monitors.lagMs() < intervalMs, `late by ${monitors.lagMs()} ms`);
+    // Checks are late, too, while other programs have the processors; of that the monitors are not guilty.
+    assert.ok(lagMs - starvedMs < intervalMs, `late by ${lagMs} ms, ${starvedMs} ms of them for want of a processor`);
+    assert.ok(usedMs < 5 * checks, `${usedMs} ms of CPU for ${checks} checks`);
     assert.deepEqual(
       monitors.snapshot().filter(({ health }) => health.state !== "up"),
       [],

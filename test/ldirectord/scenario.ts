@@ -37,7 +37,7 @@ const addon = fileURLToPath(new URL("../../native/xlb.node", import.meta.url));
 
 /** ldirectord counts its rounds in seconds: here a second takes a tenth. */
 const roundMs = 100;
-const deadlineMs = 30_000;
+const deadlineMs = 120_000;
 
 export function missing(): string | false {
   if (!existsSync(addon)) return "build/native/xlb.node is not built";

@@ -28,7 +28,7 @@ function start(t: TestContext, send: SendMail, times = quick) {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 20_000;
+  const deadline = performance.now() + 60_000;
   while (!condition()) {
     assert.ok(performance.now() < deadline, "not seen in time");
     await new Promise((resolve) => setTimeout(resolve, 1));
@@ -147,11 +147,11 @@ test("At the end all that waits is sent at once, or is told as lost", async (t) 
   mailer.post(alert("last words"));
   ending.abort();
   await running;
-  await mailer.drain(AbortSignal.timeout(20_000));
+  await mailer.drain(AbortSignal.timeout(60_000));
   assert.deepEqual(subjects, ["last words"]);
   answer = () => new Promise(() => {});
   mailer.post(alert("nobody hears"));
-  const keepAlive = setTimeout(() => {}, 20_000);
+  const keepAlive = setTimeout(() => {}, 60_000);
   await mailer.drain(AbortSignal.timeout(20));
   clearTimeout(keepAlive);
   assert.deepEqual(lines, ["emailalert: not sent to ops@alerts.example: nobody hears"]);

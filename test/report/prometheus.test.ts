@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { RealServerHealth } from "../../src/model/health.ts";
 import type { ServiceStatistics } from "../../src/model/statistics.ts";
 import { renderPrometheus } from "../../src/report/prometheus.ts";
+import { Stopwatch } from "../support/starvation.ts";
 import { parseExposition } from "./exposition.ts";
 import { assertGolden } from "./golden.ts";
 import { at, realServer, snapshot, withoutDaemon } from "./sample.ts";
@@ -97,11 +98,11 @@ test("10,000 real servers are rendered fast", async (t) => {
       health.push({ identity, address, port, health: state, check: "connect", failuresSinceUp: 0, failureCount: 1 });
     }
   }
-  const start = performance.now();
+  const watch = new Stopwatch();
   const { body } = await renderPrometheus({ ...snapshot, planes: [{ ...plane, services }], health });
-  const milliseconds = performance.now() - start;
-  t.diagnostic(`${(body.length / 1e6).toFixed(1)} MB in ${milliseconds.toFixed(0)} ms`);
+  const milliseconds = watch.usedMs();
+  t.diagnostic(`${(body.length / 1e6).toFixed(1)} MB in ${milliseconds.toFixed(0)} ms of a processor`);
   assert.equal(parseExposition(body).get("xlb_real_server_bytes_total")?.samples.length, 10_000);
-  // Several times what it takes, for a busy machine.
+  // Several times what it takes.
   assert.ok(milliseconds < 2000, `${milliseconds} ms`);
 });

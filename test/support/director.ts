@@ -177,7 +177,7 @@ export class Director {
   }
 
   /** Waits until the service has these real servers and weights, and no others. */
-  async waitForWeights(weights: Readonly<Record<string, number>>, key?: string, deadlineMs = 15_000): Promise<void> {
+  async waitForWeights(weights: Readonly<Record<string, number>>, key?: string, deadlineMs = 60_000): Promise<void> {
     const wanted = JSON.stringify(Object.entries(weights).sort());
     await waitFor(
       `real servers are ${wanted}`,

@@ -151,7 +151,7 @@ export class Hopeless extends Error {}
 export async function waitFor<T>(
   what: string,
   probe: () => Promise<T | undefined | false> | T | undefined | false,
-  deadlineMs = 15_000,
+  deadlineMs = 60_000,
   everyMs = 50,
 ): Promise<T> {
   const deadline = Date.now() + deadlineMs;
@@ -209,7 +209,7 @@ export class LabProcess {
   }
 
   /** Sends the signal and waits for the end; SIGKILL follows if there is none. */
-  async end(signal: NodeJS.Signals = "SIGTERM", deadlineMs = 10_000): Promise<void> {
+  async end(signal: NodeJS.Signals = "SIGTERM", deadlineMs = 60_000): Promise<void> {
     if (!this.running) return;
     this.child.kill(signal);
     const own = new AbortController();

@@ -108,7 +108,7 @@ async function run(
     await delay(intervalMs, undefined, { signal: stopping.signal }).catch(() => {}); // Ended early: it is to stop.
   }
   // What is on its way still has to come back.
-  const last = Date.now() + 10_000;
+  const last = Date.now() + 60_000;
   const whole = (transfer: Transfer): boolean => transfer.loss !== "" || transfer.received >= transfer.sent;
   while (Date.now() < last && !transfers.every(whole)) await delay(50);
   for (const transfer of transfers) {
