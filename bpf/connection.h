@@ -472,40 +472,48 @@ static __always_inline int claim_in_line(__u32 line_index, __u64 word)
 	return 0;
 }
 
-__noinline int resolve_twice(__u32 other_index, __u32 index, __u64 other, __u64 word)
+/* Of those in the line the one in the lowest place stays. Returns 1: that is another than the caller's. */
+__noinline int resolve_twice(__u32 index, __u64 word)
 {
-	if (other_index > index) {
-		close_slot(other_index, other);
+	struct connection_line *line = lookup(connections, index / SLOTS_PER_LINE);
+	__u32 own = index % SLOTS_PER_LINE, first = index - own;
+
+	if (!line)
 		return 0;
+	for (__u32 place = 0; place < SLOTS_PER_LINE; place++) {
+		__u64 seen = *(volatile __u64 *)&line->slot[place];
+
+		if (place == own || seen >> SLOT_TAG_SHIFT != word >> SLOT_TAG_SHIFT)
+			continue;
+		if (place > own) {
+			close_slot(first + place, seen);
+			continue;
+		}
+		if (!close_unaccounted(index, word))
+			account_open(word);
+		return 1;
 	}
-	if (!close_unaccounted(index, word))
-		account_open(word);
-	return 1;
+	return 0;
 }
 
 /*
  * Whether another CPU has opened the same connection in the same line, which
- * it may have done between this one's look and its claim. Of the two the one in
- * the lower place stays. Whoever closes the other's slot accounts for it as for
- * any, whether its opener has done so already or will in a moment.
+ * it may have done between this one's look and its claim. Whoever closes the
+ * other's slot accounts for it as for any, whether its opener has done so
+ * already or will in a moment.
  */
 static __always_inline bool is_opened_twice(__u32 line_index, __u32 index, __u64 word)
 {
 	struct connection_line *line = lookup(connections, line_index);
 	__u32 own = index & (SLOTS_PER_LINE - 1), place;
-	__u64 seen;
 
 	if (!line)
 		return false;
-	for (place = 0; place < SLOTS_PER_LINE; place++) {
-		seen = *(volatile __u64 *)&line->slot[place];
-		if (seen >> SLOT_TAG_SHIFT == word >> SLOT_TAG_SHIFT && place != own)
-			goto found;
-	}
+	for (place = 0; place < SLOTS_PER_LINE; place++)
+		if (place != own && *(volatile __u64 *)&line->slot[place] >> SLOT_TAG_SHIFT ==
+					    word >> SLOT_TAG_SHIFT)
+			return resolve_twice(index, word);
 	return false;
-found:
-	return resolve_twice(line_index * SLOTS_PER_LINE + one_place(place, seen), index, seen,
-			     word);
 }
 
 /* The second choice: no room in its own line, so in the neighbour or in a victim's place. */
