@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ipvsIsLoaded } from "../../dataplane/ipvs/client.ts";
+import { ipvsIsLoaded } from "../../dataplane/ipvs/loaded.ts";
 import type { DataPlaneReader } from "../../dataplane/data-plane.ts";
 import { openXdpReader } from "../../dataplane/xdp/reader.ts";
 import type { HandChange, ServiceSettings } from "../../model/override.ts";
@@ -11,7 +11,6 @@ import type { RealServer, ServiceIdentity } from "../../model/service.ts";
 import type { Timeouts } from "../../model/state.ts";
 import type { Connection, Counters, PlaneStatistics, ServiceStatistics, Traffic } from "../../model/statistics.ts";
 import type { Native } from "../../native.ts";
-import { openKernelTable } from "./kernel-table.ts";
 import type { DirectorOptions, OpenTableOptions } from "./open-table.ts";
 import { netmaskOfPrefix, prefixOfNetmask, TableRefusal } from "./table.ts";
 import type {
@@ -83,27 +82,34 @@ export class DirectorTable implements Table {
   }
 
   /** Undefined if the kernel's IPVS is not loaded; asking does not load it. */
-  #openKernel(): Table | undefined {
-    if (this.#kernel === undefined && ipvsIsLoaded()) this.#kernel = openKernelTable(this.#native);
-    return this.#kernel;
+  async #openKernel(): Promise<Table | undefined> {
+    return ipvsIsLoaded() ? await this.#loadKernel() : undefined;
+  }
+
+  /** As `#openKernel`, and loads the kernel's IPVS if need be. */
+  async #loadKernel(): Promise<Table> {
+    const { openKernelTable } = await import("./kernel-table.ts");
+    return (this.#kernel ??= openKernelTable(this.#native));
   }
 
   async info(): Promise<TableInfo> {
     if (this.#openReader() !== undefined) return { version, size: (await this.#read()).tableSize };
-    return (await this.#openKernel()?.info()) ?? { version, size: this.#director.tableSize ?? defaultTableSize };
+    return (
+      (await (await this.#openKernel())?.info()) ?? { version, size: this.#director.tableSize ?? defaultTableSize }
+    );
   }
 
   async services(): Promise<readonly ListedService[]> {
     const reading = await this.#read();
     const own = [...reading.services.values()].map((each) => toListedService(each, reading));
-    return [...own, ...((await this.#openKernel()?.services()) ?? [])];
+    return [...own, ...((await (await this.#openKernel())?.services()) ?? [])];
   }
 
   async service(identity: ServiceIdentity): Promise<ListedService> {
     const reading = await this.#read();
     const found = reading.services.get(printIdentity(identity));
     if (found !== undefined) return toListedService(found, reading);
-    const kernel = this.#openKernel();
+    const kernel = await this.#openKernel();
     if (kernel === undefined) throw new TableRefusal("ESRCH", `there is no service ${printIdentity(identity)}`);
     return await kernel.service(identity);
   }
@@ -111,7 +117,7 @@ export class DirectorTable implements Table {
   async servers(identity: ServiceIdentity): Promise<readonly ListedServer[]> {
     const reading = await this.#read();
     const found = reading.services.get(printIdentity(identity));
-    if (found === undefined) return (await this.#openKernel()?.servers(identity)) ?? [];
+    if (found === undefined) return (await (await this.#openKernel())?.servers(identity)) ?? [];
     const before = reading.before?.get(printIdentity(identity));
     const earlier = new Map(before?.realServers.map((each) => [realServerKey(each.realServer), each]));
     // The newest first, as IPVS has it.
@@ -128,7 +134,7 @@ export class DirectorTable implements Table {
   async *connections(): AsyncGenerator<TableConnection> {
     const reader = this.#openReader();
     for (const each of reader?.connections({}) ?? []) yield toTableConnection(each);
-    yield* this.#openKernel()?.connections() ?? [];
+    yield* (await this.#openKernel())?.connections() ?? [];
   }
 
   async #read(): Promise<Reading> {
@@ -183,7 +189,7 @@ export class DirectorTable implements Table {
   }
 
   async timeouts(): Promise<Timeouts> {
-    return this.#openReader()?.timeouts() ?? (await this.#openKernel()?.timeouts()) ?? defaultTimeouts;
+    return this.#openReader()?.timeouts() ?? (await (await this.#openKernel())?.timeouts()) ?? defaultTimeouts;
   }
 
   async setTimeouts(timeouts: Timeouts): Promise<void> {
@@ -192,17 +198,17 @@ export class DirectorTable implements Table {
 
   /** Only the kernel's IPVS has synchronisation daemons. */
   async syncDaemons(): Promise<readonly SyncDaemon[]> {
-    return (await this.#openKernel()?.syncDaemons()) ?? [];
+    return (await (await this.#openKernel())?.syncDaemons()) ?? [];
   }
 
   async startSyncDaemon(daemon: SyncDaemon): Promise<void> {
     if (this.#openReader() !== undefined)
       throw new TableRefusal("ENOTSUP", "the XDP plane synchronises no connections");
-    await (this.#openKernel() ?? (this.#kernel = openKernelTable(this.#native))).startSyncDaemon(daemon);
+    await (await this.#loadKernel()).startSyncDaemon(daemon);
   }
 
   async stopSyncDaemon(role: SyncDaemon["role"]): Promise<void> {
-    const kernel = this.#openKernel();
+    const kernel = await this.#openKernel();
     if (kernel === undefined) throw new TableRefusal("ESRCH", `no ${role} daemon runs`);
     await kernel.stopSyncDaemon(role);
   }

@@ -40,7 +40,7 @@ export interface WriterDeps {
   readonly director: DirectorOptions;
   readonly owner: Owner;
   /** The kernel's IPVS, if it is loaded. */
-  kernel(): Table | undefined;
+  kernel(): Promise<Table | undefined>;
 }
 
 /** Rejects with {@link TableRefusal}. */
@@ -64,8 +64,9 @@ export class Writer {
   async zero(identity?: ServiceIdentity): Promise<void> {
     const request: Request = { kind: "zero", ...(identity !== undefined && { identity }) };
     await this.#write(request, async (open) => {
+      const kernel = await this.#deps.kernel();
       if (this.#isPinned()) (await open()).zero(identity);
-      else if (this.#deps.kernel() !== undefined) await this.#deps.kernel()?.zero(identity);
+      else if (kernel !== undefined) await kernel.zero(identity);
       else if (identity !== undefined) throw noSuchService(identity);
     });
   }
@@ -87,7 +88,7 @@ export class Writer {
 
   /** Where no program is loaded only the kernel can have services. */
   async #changeKernel(change: HandChange): Promise<void> {
-    const kernel = this.#deps.kernel();
+    const kernel = await this.#deps.kernel();
     if (kernel === undefined) {
       if (change.kind === "remove-all-services") return;
       throw noSuchService((change as Exclude<HandChange, { readonly kind: "remove-all-services" }>).identity);

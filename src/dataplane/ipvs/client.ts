@@ -1,6 +1,5 @@
 /** The kernel's IPVS of the present network namespace: one call, one request. */
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
 import { release } from "node:os";
 import { NETLINK_GENERIC, NetlinkError, NetlinkSocket } from "../netlink/socket.ts";
 import type { Message } from "../netlink/messages.ts";
@@ -42,11 +41,6 @@ import type {
 /** The kernel has no IPVS. The message is for the operator. */
 export class IpvsMissingError extends Error {
   override readonly name = "IpvsMissingError";
-}
-
-/** Whether the module is loaded, so that this namespace has an IPVS; asking does not load it. */
-export function ipvsIsLoaded(): boolean {
-  return existsSync("/proc/net/ip_vs");
 }
 
 /**

@@ -1,6 +1,7 @@
 import { printIdentity } from "../../model/service.ts";
 import type { Native } from "../../native.ts";
-import { IpvsClient, ipvsIsLoaded } from "./client.ts";
+import { IpvsClient } from "./client.ts";
+import { ipvsIsLoaded } from "./loaded.ts";
 
 /** Takes those of the services out of the kernel's table that are there; `keys` as `printIdentity` prints them. */
 export function removeIpvsServices(native: Native, keys: ReadonlySet<string>): number {

@@ -11,7 +11,8 @@ import type {
 } from "../../model/statistics.ts";
 import type { Native } from "../../native.ts";
 import type { DataPlaneReader } from "../data-plane.ts";
-import { IpvsClient, ipvsIsLoaded } from "./client.ts";
+import { IpvsClient } from "./client.ts";
+import { ipvsIsLoaded } from "./loaded.ts";
 import { listConnections } from "./connections.ts";
 import type { IpvsDestination, IpvsService } from "./messages.ts";
 import { fromIpvsDestination, fromIpvsService } from "./translate.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Native } from "../../native.ts";
 import type { PlaneName } from "../../model/statistics.ts";
 import type { DataPlane } from "../data-plane.ts";
-import { ipvsIsLoaded } from "../ipvs/client.ts";
+import { ipvsIsLoaded } from "../ipvs/loaded.ts";
 import { openIpvsDataPlane } from "../ipvs/ipvs-data-plane.ts";
 import type { PlaneLog } from "../xdp/interfaces.ts";
 import type { Network } from "../xdp/network.ts";

@@ -1,5 +1,12 @@
+import { createRequire } from "node:module";
 import { isIPv4 } from "node:net";
-import { Address6 } from "ip-address";
+
+const require = createRequire(import.meta.url);
+
+/** Loading it takes longer than all else that a list of IPv4 addresses needs, so it is loaded with the first IPv6 one. */
+function ipv6(): typeof import("ip-address").Address6 {
+  return (require("ip-address") as typeof import("ip-address")).Address6;
+}
 
 /** An address in every form the netlink code needs. */
 export interface Address {
@@ -15,6 +22,9 @@ export interface Address {
 /** Undefined if it is no address. */
 export function parseAddress(text: string): Address | undefined {
   if (isIPv4(text)) return addressOf(Uint8Array.from(text.split("."), Number));
+  // Without a colon it is none, which the many words that are names need not wait for.
+  if (!text.includes(":")) return undefined;
+  const Address6 = ipv6();
   if (!Address6.isValid(text)) return undefined;
   return addressOf(Uint8Array.from(new Address6(text).toUnsignedByteArray()));
 }
@@ -28,7 +38,9 @@ export function addressOf(source: Uint8Array): Address {
 
 export function printAddress(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join(".");
-  return Address6.fromUnsignedByteArray([...bytes]).correctForm();
+  return ipv6()
+    .fromUnsignedByteArray([...bytes])
+    .correctForm();
 }
 
 /** The first `length` bits. */
