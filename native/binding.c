@@ -10,8 +10,8 @@
 #include <stdlib.h>
 
 static const struct binding *const tables[] = {
-	object_bindings, map_bindings,	 link_bindings,	      test_run_bindings,
-	socket_bindings, regex_bindings, filesystem_bindings,
+	object_bindings, map_bindings,	  link_bindings,  test_run_bindings,
+	ring_bindings,	 socket_bindings, regex_bindings, filesystem_bindings,
 };
 
 static napi_value dispatch(napi_env env, napi_callback_info info)

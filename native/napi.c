@@ -26,6 +26,7 @@ static const napi_type_tag type_tags[] = {
 	[HANDLE_PROGRAM] = { 0x786c622d70726f67, 0xc3085e7ba46d1f03 },
 	[HANDLE_LINK] = { 0x786c622d6c696e6b, 0x71a9b6d4f80e2c04 },
 	[HANDLE_REGEX] = { 0x786c622d72656765, 0x2e5c93f17d48ab05 },
+	[HANDLE_RING] = { 0x786c622d72696e67, 0x5ad7104be69c3f06 },
 };
 
 static const char *const kind_names[] = {
@@ -34,6 +35,7 @@ static const char *const kind_names[] = {
 	[HANDLE_PROGRAM] = "program",
 	[HANDLE_LINK] = "link",
 	[HANDLE_REGEX] = "regular expression",
+	[HANDLE_RING] = "ring buffer",
 };
 
 static __thread struct log *present_log;
@@ -319,6 +321,9 @@ static void handle_finalize(napi_env env, void *data, void *hint)
 			break;
 		case HANDLE_REGEX:
 			regex_free(handle->regex);
+			break;
+		case HANDLE_RING:
+			ring_free(handle->ring);
 			break;
 		case HANDLE_OBJECT:
 		case HANDLE_LINK:

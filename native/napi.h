@@ -27,6 +27,7 @@
 
 struct bpf_object;
 struct regex;
+struct ring;
 struct regex_matcher;
 struct sockets;
 
@@ -63,6 +64,7 @@ extern const struct binding link_bindings[];
 extern const struct binding test_run_bindings[];
 extern const struct binding socket_bindings[];
 extern const struct binding regex_bindings[];
+extern const struct binding ring_bindings[];
 extern const struct binding filesystem_bindings[];
 
 /*
@@ -77,6 +79,7 @@ enum handle_kind {
 	HANDLE_PROGRAM,
 	HANDLE_LINK,
 	HANDLE_REGEX,
+	HANDLE_RING,
 };
 
 struct map_layout {
@@ -97,6 +100,7 @@ struct handle {
 	int fd; /* map, program, link */
 	struct bpf_object *object;
 	struct regex *regex;
+	struct ring *ring;
 	struct map_layout map;
 	char label[]; /* what errors name */
 };
@@ -149,6 +153,7 @@ void log_end(void);
 
 struct sockets *sockets_create(napi_env env);
 void regex_free(struct regex *regex);
+void ring_free(struct ring *ring);
 void regex_matcher_free(struct regex_matcher *matcher);
 
 #pragma GCC visibility pop

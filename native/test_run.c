@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * BPF_PROG_TEST_RUN of an XDP program: a packet in, verdict and packet out.
+ * BPF_PROG_TEST_RUN of an XDP program: a packet in, verdict and packet out, or
+ * a packet in as if an interface had received it.
  * It runs on the calling thread; with a large `repeat` that blocks Node.
  */
 #include "napi.h"
@@ -61,7 +62,36 @@ static napi_value program_test_run(struct call *call)
 	return result;
 }
 
+/* The kernel acts on the verdict itself and tells none. */
+static napi_value program_receive(struct call *call)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, options);
+	struct xdp_md context = {};
+	struct handle *handle;
+	struct bytes packet;
+	uint32_t ifindex;
+	int error;
+
+	if (!argument_handle(call, 0, HANDLE_PROGRAM, &handle) ||
+	    !argument_bytes(call, 1, &packet) || !argument_u32(call, 2, &ifindex))
+		return NULL;
+	context.data_end = packet.length;
+	context.ingress_ifindex = ifindex;
+	options.data_in = packet.data;
+	options.data_size_in = packet.length;
+	options.ctx_in = &context;
+	options.ctx_size_in = sizeof(context);
+	options.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
+	options.batch_size = 1;
+	options.repeat = 1;
+	error = bpf_prog_test_run_opts(handle->fd, &options);
+	if (error)
+		return fail(call, error, handle->label);
+	return result_undefined(call);
+}
+
 const struct binding test_run_bindings[] = {
 	{ "programTestRun", program_test_run },
+	{ "programReceive", program_receive },
 	{ NULL, NULL },
 };

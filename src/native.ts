@@ -22,6 +22,7 @@ declare const mapHandle: unique symbol;
 declare const programHandle: unique symbol;
 declare const linkHandle: unique symbol;
 declare const regexHandle: unique symbol;
+declare const ringHandle: unique symbol;
 /** Opaque, type-tagged. Closing twice is harmless; using one after closing throws EBADF. */
 export interface ObjectHandle {
   readonly [objectHandle]: true;
@@ -37,6 +38,9 @@ export interface LinkHandle {
 }
 export interface RegexHandle {
   readonly [regexHandle]: true;
+}
+export interface RingHandle {
+  readonly [ringHandle]: true;
 }
 
 export interface MapInfo {
@@ -124,6 +128,12 @@ export interface Native {
    * has at least 14 bytes. EINTR, for `repeat` above 1: a signal came after part of the runs.
    */
   programTestRun(program: ProgramHandle, data: Uint8Array, repeat: number, ifindex: number): TestRunResult;
+  /**
+   * An XDP program meets the packet as if the interface had received it now, and what it answers is done: the frame
+   * leaves, goes to the stack, or is dropped. On the calling thread. A frame leaves only by interfaces that take redirected
+   * ones (`ndo_xdp_xmit`). EINVAL for packets of less than 14 bytes, or more than about 3,300.
+   */
+  programReceive(program: ProgramHandle, data: Uint8Array, ifindex: number): void;
   programClose(program: ProgramHandle): void;
   /** Attaches by bpf_link; mode 0 lets the kernel choose, `XDP_FLAGS_SKB_MODE` 2, `XDP_FLAGS_DRV_MODE` 4. */
   linkAttachXdp(program: ProgramHandle, ifindex: number, mode: 0 | 2 | 4): LinkHandle;
@@ -137,6 +147,14 @@ export interface Native {
   linkClose(link: LinkHandle): void;
   /** 0 nothing attached (or no such interface), 1 native (driver), 2 generic, 3 offloaded; and the program's id. */
   xdpQuery(ifindex: number): { mode: number; programId: number };
+
+  // --- ring buffers, of one reader at a time
+  ringOpen(map: MapHandle): RingHandle;
+  /** Readable, for pollStart(), while there are records; to be unwatched before closing. */
+  ringDescriptor(ring: RingHandle): number;
+  /** At most `limit` records, in the order in which programs have reserved them; never blocks. */
+  ringRead(ring: RingHandle, limit: number): Buffer[];
+  ringClose(ring: RingHandle): void;
 
   // --- sockets: netlink, packet, ICMP; non-blocking, only descriptors of socketOpen, closing twice is harmless
   socketOpen(domain: number, type: number, protocol: number): number;

@@ -49,6 +49,11 @@ struct {
 	__type(value, __u64);
 } shared SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} ring SEC(".maps");
+
 const volatile __u32 verdict = XDP_PASS;
 __u64 packets SEC(".data.counter") = 5;
 
@@ -69,6 +74,17 @@ SEC("xdp")
 int drop(struct xdp_md *ctx)
 {
 	(void)ctx;
+	return XDP_DROP;
+}
+
+/* Writes the beginning of the packet into the ring buffer. */
+SEC("xdp")
+int tell(struct xdp_md *ctx)
+{
+	unsigned char bytes[16];
+
+	if (!bpf_xdp_load_bytes(ctx, 0, bytes, sizeof(bytes)))
+		bpf_ringbuf_output(&ring, bytes, sizeof(bytes), 0);
 	return XDP_DROP;
 }
 

@@ -21,9 +21,10 @@ test("an object names its maps and programs; data sections by the section's name
     "hash",
     "per_cpu_array",
     "per_cpu_hash",
+    "ring",
     "shared",
   ]);
-  assert.deepEqual(native.objectProgramNames(object).sort(), ["answer", "broken", "drop"]);
+  assert.deepEqual(native.objectProgramNames(object).sort(), ["answer", "broken", "drop", "tell"]);
   native.objectClose(object);
 });
 
