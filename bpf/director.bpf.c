@@ -75,12 +75,18 @@ static __always_inline int forward_fragment(struct xdp_md *ctx, struct packet *p
 	struct real_server *real_server;
 	int result;
 
-	if (!id)
-		/* A fragment for the director itself, or whose first one has not come. */
+	/* A fragment for the director itself, or whose first one has not come. */
+	if (id == FRAGMENT_OF_STACK || (!id && !may_be_held(packet)))
 		return pass(COUNTER(pass_fragment));
 	result = check_unusual(ctx, packet);
 	if (result != GO_ON)
 		return result;
+	if (!id)
+		id = fragment_hold(ctx, packet);
+	if (id == FRAGMENT_AWAITED)
+		return drop(COUNTER(hold_fragment));
+	if (id == FRAGMENT_OF_STACK)
+		return pass(COUNTER(pass_fragment));
 	count(COUNTER(forward_fragment));
 	if (id & FRAGMENT_OF_REPLY)
 		return send_reply(ctx, packet, id & ~FRAGMENT_OF_REPLY);
@@ -117,7 +123,7 @@ static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, con
 		return forward_fragment(ctx, packet, ipv6);
 	packet->service = service_lookup(packet, ipv6);
 	if (!packet->service)
-		return settings.masquerades ? reply(ctx, packet) : pass(COUNTER(pass_not_service));
+		return settings.masquerades ? reply(ctx, packet) : pass_not_service(packet);
 	if (!ipv6) {
 		result = check_ipv4(ctx, packet);
 		if (result != GO_ON)
@@ -144,8 +150,11 @@ static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, con
 		connection.word = 0;
 	}
 	result = schedule(ctx, packet, connection.index, connection.word);
-	if (result <= 0)
+	if (result <= 0) {
+		if (packet->fragment && result == -XDP_PASS)
+			fragment_to_stack(packet);
 		return -result;
+	}
 	id = result;
 	real_server = lookup(real_servers, id);
 	if (!real_server)

@@ -368,11 +368,29 @@ struct fragment_key {
 	__u32 protocol;
 };
 
-#define FRAGMENT_OF_REPLY (1U << 31)
+/* Whose later fragments may be held: to a virtual address, or from a masqueraded real server. */
+struct fragment_address {
+	__be32 address[4]; /* IPv4 in [3] */
+};
+
+/* In place of a real server, or beside it. */
+#define FRAGMENT_OF_REPLY 0x80000000U /* it comes from that one */
+#define FRAGMENT_OF_STACK 0x40000000U /* none: the stack has the first one, or may wait for it */
+#define FRAGMENT_AWAITED 0x20000000U /* none yet: later ones are held, the first one has not come */
 
 struct fragment {
-	__u32 real_server; /* FRAGMENT_OF_REPLY: it comes from that one */
+	__u32 real_server;
 	__u32 tick;
+};
+
+/* As many bytes of a frame can be held: with its record they are 2 KiB. */
+#define HELD_FRAME_MAX 2000
+
+/* What user space is told of fragments, by a ring buffer; behind it lies the frame. */
+struct fragment_record {
+	struct fragment_key key;
+	__u32 ifindex; /* where the frame came in; 0: no frame, the first fragment has come */
+	__u32 length;  /* of the frame, bytes */
 };
 
 /* Per CPU. A packet that is not forwarded adds to exactly one of them. */
@@ -413,7 +431,8 @@ struct packet_counters {
 	__u64 victim_expired;
 	__u64 victim_closing;
 	__u64 victim_half_open;
-	__u64 reserved;
+	/* given to user space, which lets the program meet it again */
+	__u64 hold_fragment;
 };
 
 /* Values of settings.conn_reuse_mode and settings.expire_nodest_conn beyond off (0) and on (1). */
@@ -449,7 +468,7 @@ struct settings {
 	__u32 lblc_expiration;	 /* seconds */
 	__u32 lblcr_expiration;
 	__u32 vlan_links; /* some interface is of a VLAN */
-	__u32 reserved;
+	__s32 fragment_room; /* fragments that user space will hold at present; counted down by packets */
 };
 
 /* The clock and the sweep; written by the timer only. Lies in `.data.sweep`. */
@@ -529,6 +548,7 @@ _Static_assert(sizeof(struct tree_siblings) == 32, "tree_siblings");
 _Static_assert(sizeof(struct connection_line) == 128, "connection_line");
 _Static_assert(sizeof(struct connection_extra) == 24, "connection_extra");
 _Static_assert(sizeof(struct source_key) == 24, "source_key");
+_Static_assert(sizeof(struct fragment_record) == 48, "fragment_record");
 _Static_assert(sizeof(struct packet_counters) == 256, "packet_counters");
 _Static_assert(sizeof(struct control_request) == 64, "control_request");
 _Static_assert(sizeof(struct connection_import) == 32, "connection_import");

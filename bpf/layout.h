@@ -22,6 +22,7 @@ const volatile union {
 	enum real_server_flag real_server_flag;
 	enum control_operation control_operation;
 	struct control_request control_request;
+	struct fragment_record fragment_record;
 	enum import_flag import_flag;
 	enum import_result import_result;
 	struct connection_import connection_import;

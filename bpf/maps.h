@@ -190,6 +190,20 @@ struct {
 } fragments SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_SERVICES + MAX_REAL_SERVERS);
+	__type(key, struct fragment_address);
+	__type(value, __u32); /* nothing */
+} fragment_addresses SEC(".maps");
+
+/* From packets to user space: struct held_fragment, or its record alone. Bytes, a power of two. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 512 * 1024);
+} held_fragments SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
 	__type(key, struct source_key);

@@ -152,7 +152,7 @@ __noinline int reply(struct xdp_md *ctx, struct packet *packet)
 	int result;
 
 	if (!id)
-		return pass(COUNTER(pass_not_service));
+		return pass_not_service(packet);
 	result = check_unusual(ctx, packet);
 	if (result != GO_ON)
 		return result;

@@ -285,6 +285,13 @@ function addPackets(registry: Registry, snapshot: Snapshot): void {
   add(
     registry,
     "counter",
+    "xlb_fragments_held_total",
+    "Fragments that came before the first one of their packet and were held back for it.",
+    single("hold_fragment"),
+  );
+  add(
+    registry,
+    "counter",
     "xlb_icmp_errors_forwarded_total",
     "ICMP errors that were forwarded to whom they concern.",
     single("forward_icmp"),

@@ -4,6 +4,7 @@ import type { MapHandle, MapInfo, Native, ObjectHandle } from "../../src/native.
 /** Of `enum bpf_map_type` and the flags of BPF_MAP_CREATE (linux/bpf.h). */
 const ARRAY = 2;
 const PERCPU_ARRAY = 6;
+const RINGBUF = 27;
 const MMAPABLE = 1 << 10;
 /** What the compiler put into `.rodata`: nobody can change it. */
 const RDONLY_PROG = 1 << 7;
@@ -118,6 +119,29 @@ class HashMap implements LoadedMap {
   }
 }
 
+/** A ring buffer; it was empty. Looking at what is in it would take it out. */
+class RingMap implements LoadedMap {
+  readonly name: string;
+  readonly #native: Native;
+  readonly #handle: MapHandle;
+
+  constructor(native: Native, handle: MapHandle, name: string) {
+    this.name = name;
+    this.#native = native;
+    this.#handle = handle;
+  }
+
+  contents(): Buffer {
+    return Buffer.alloc(0);
+  }
+
+  restore(): void {
+    const ring = this.#native.ringOpen(this.#handle);
+    while (this.#native.ringRead(ring, chunk).length > 0);
+    this.#native.ringClose(ring);
+  }
+}
+
 /** To be made directly after loading, before anybody has used the object. */
 export class LoadedMaps {
   readonly #maps: readonly LoadedMap[];
@@ -131,6 +155,7 @@ export class LoadedMaps {
       if ((flags & RDONLY_PROG) !== 0) return [];
       if ((flags & MMAPABLE) !== 0) return [new MemoryMap(native, handle, name)];
       if (type === ARRAY || type === PERCPU_ARRAY) return [new CalledMap(native, handle, name)];
+      if (type === RINGBUF) return [new RingMap(native, handle, name)];
       return [new HashMap(native, handle, name)];
     });
   }

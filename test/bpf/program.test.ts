@@ -13,10 +13,12 @@ import type { Program } from "./program.ts";
 const ARRAY = 2;
 const PERCPU_ARRAY = 6;
 const DEVMAP_HASH = 25;
+const RINGBUF = 27;
 
 /** Changes an array's first element and its last one; a hash gets one element. */
 function spoil(native: Native, map: MapHandle): void {
   const { type, keySize, valueSize, maxEntries } = native.mapInfo(map);
+  if (type === RINGBUF) return;
   const size = type === PERCPU_ARRAY ? Math.ceil(valueSize / 8) * 8 * native.possibleCpus() : valueSize;
   const value = Buffer.alloc(size, 0xa5);
   // An interface, here loopback, and no program.
@@ -51,8 +53,8 @@ it("every map of an object can be put back to what it was when it was loaded", {
     }
     const spoilt = maps.contents();
     const alike = [...before].filter(([name, bytes]) => spoilt.get(name)?.equals(bytes)).map(([name]) => name);
-    // A timer cannot be written.
-    assert.deepEqual(alike, ["sweeper"]);
+    // A timer cannot be written, and a ring buffer by programs alone.
+    assert.deepEqual(alike.sort(), ["held_fragments", "sweeper"]);
     maps.restore();
     for (const [name, bytes] of maps.contents()) assert.ok(bytes.equals(before.get(name) ?? Buffer.alloc(0)), name);
     maps.close();

@@ -66,6 +66,7 @@ const plane: PlaneStatistics = {
     victim_expired: 0n,
     victim_closing: 0n,
     victim_half_open: 4n,
+    hold_fragment: 0n,
   } satisfies PacketCounters,
   services: [
     {

@@ -1,10 +1,12 @@
 /**
  * What leads packets that are not for a virtual address to a real server of ours: the replies of masqueraded ones, by the
- * endpoint that they come from, and what a fellow director sends, by its MAC address.
+ * endpoint that they come from, and what a fellow director sends, by its MAC address; and by which addresses a later
+ * fragment, which has no port, may be ours.
  */
+import type { Native } from "../../native.ts";
 import { addressWords } from "./codec.ts";
 import type { Control } from "./control.ts";
-import { settings as settingsCodec, serviceSlotKind } from "./layout.generated.ts";
+import { fragmentAddress, settings as settingsCodec, serviceSlotKind } from "./layout.generated.ts";
 import type { ServiceSlot } from "./layout.generated.ts";
 import type { DirectorMaps } from "./maps.ts";
 import { readSlots } from "./stored.ts";
@@ -123,4 +125,42 @@ export function writeStations(maps: DirectorMaps, control: Control, stations: re
   for (const [key, slot] of wanted) if (present.get(key)?.service !== slot.service) control.putService(slot);
   for (const [key, slot] of present) if (!wanted.has(key)) control.deleteService(slot);
   setFlag(maps, "fellows", wanted.size > 0);
+}
+
+const nothing = new Uint8Array(4);
+
+/** Virtual addresses, and those of masqueraded real servers. */
+export class FragmentAddresses {
+  readonly #native: Native;
+  readonly #map: DirectorMaps["fragmentAddresses"];
+  /** Keys, by their bytes. */
+  readonly #present = new Map<string, Uint8Array>();
+
+  constructor(native: Native, maps: DirectorMaps) {
+    this.#native = native;
+    this.#map = maps.fragmentAddresses;
+    const keys = native.mapKeys(this.#map);
+    for (let at = 0; at < keys.length; at += fragmentAddress.size) {
+      const key = keys.subarray(at, at + fragmentAddress.size);
+      this.#present.set(key.toString("latin1"), key);
+    }
+  }
+
+  /** Writes only what differs. */
+  write(addresses: Iterable<string>): void {
+    const wanted = new Set<string>();
+    for (const address of addresses) {
+      const key = fragmentAddress.encode({ address: addressWords(address) });
+      const name = Buffer.from(key).toString("latin1");
+      wanted.add(name);
+      if (this.#present.has(name)) continue;
+      this.#native.mapUpdate(this.#map, key, nothing, 0);
+      this.#present.set(name, key);
+    }
+    for (const [name, key] of this.#present) {
+      if (wanted.has(name)) continue;
+      this.#native.mapDelete(this.#map, key);
+      this.#present.delete(name);
+    }
+  }
 }

@@ -36,6 +36,10 @@ export const SLOT_TICK_MASK = 0xfffn;
 export const SLOT_STATE_MASK = 0x1fn;
 export const SLOT_REAL_SERVER_MASK = 0xffffn;
 export const TAG_DISPLACED = 1n;
+export const FRAGMENT_OF_REPLY = 0x80000000;
+export const FRAGMENT_OF_STACK = 0x40000000;
+export const FRAGMENT_AWAITED = 0x20000000;
+export const HELD_FRAME_MAX = 2000;
 export const REUSE_FIN_WAIT = 2;
 export const EXPIRE_QUIESCENT = 2;
 export const MAX_IMPORTS = 96;
@@ -1180,6 +1184,42 @@ export const fragmentKey = {
   },
 } as const satisfies Codec<FragmentKey>;
 
+/** `struct fragment_address`, 16 bytes. */
+export interface FragmentAddress {
+  readonly address: readonly number[];
+}
+
+export const fragmentAddress = {
+  size: 16,
+  fields: {
+    address: { offset: 0, size: 16 },
+  },
+  read(view: DataView, at: number): FragmentAddress {
+    return {
+      address: [
+        view.getUint32(at, false),
+        view.getUint32(at + 4, false),
+        view.getUint32(at + 8, false),
+        view.getUint32(at + 12, false),
+      ],
+    };
+  },
+  write(view: DataView, at: number, value: FragmentAddress): void {
+    checkLength(value.address, 4);
+    value.address.forEach((item, i) => {
+      view.setUint32(at + i * 4, item, false);
+    });
+  },
+  decode(bytes: Uint8Array, at = 0): FragmentAddress {
+    return fragmentAddress.read(viewOf(bytes), at);
+  },
+  encode(value: FragmentAddress): Uint8Array {
+    const bytes = new Uint8Array(16);
+    fragmentAddress.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<FragmentAddress>;
+
 /** `struct fragment`, 8 bytes. */
 export interface Fragment {
   readonly real_server: number;
@@ -1211,6 +1251,42 @@ export const fragment = {
     return bytes;
   },
 } as const satisfies Codec<Fragment>;
+
+/** `struct fragment_record`, 48 bytes. */
+export interface FragmentRecord {
+  readonly key: FragmentKey;
+  readonly ifindex: number;
+  readonly length: number;
+}
+
+export const fragmentRecord = {
+  size: 48,
+  fields: {
+    key: { offset: 0, size: 40 },
+    ifindex: { offset: 40, size: 4 },
+    length: { offset: 44, size: 4 },
+  },
+  read(view: DataView, at: number): FragmentRecord {
+    return {
+      key: fragmentKey.read(view, at),
+      ifindex: view.getUint32(at + 40, true),
+      length: view.getUint32(at + 44, true),
+    };
+  },
+  write(view: DataView, at: number, value: FragmentRecord): void {
+    fragmentKey.write(view, at, value.key);
+    view.setUint32(at + 40, value.ifindex, true);
+    view.setUint32(at + 44, value.length, true);
+  },
+  decode(bytes: Uint8Array, at = 0): FragmentRecord {
+    return fragmentRecord.read(viewOf(bytes), at);
+  },
+  encode(value: FragmentRecord): Uint8Array {
+    const bytes = new Uint8Array(48);
+    fragmentRecord.write(viewOf(bytes), 0, value);
+    return bytes;
+  },
+} as const satisfies Codec<FragmentRecord>;
 
 /** `struct packet_counters`, 256 bytes. */
 export interface PacketCounters {
@@ -1245,6 +1321,7 @@ export interface PacketCounters {
   readonly victim_expired: bigint;
   readonly victim_closing: bigint;
   readonly victim_half_open: bigint;
+  readonly hold_fragment: bigint;
 }
 
 export const packetCounters = {
@@ -1281,7 +1358,7 @@ export const packetCounters = {
     victim_expired: { offset: 224, size: 8 },
     victim_closing: { offset: 232, size: 8 },
     victim_half_open: { offset: 240, size: 8 },
-    reserved: { offset: 248, size: 8 },
+    hold_fragment: { offset: 248, size: 8 },
   },
   read(view: DataView, at: number): PacketCounters {
     return {
@@ -1316,6 +1393,7 @@ export const packetCounters = {
       victim_expired: view.getBigUint64(at + 224, true),
       victim_closing: view.getBigUint64(at + 232, true),
       victim_half_open: view.getBigUint64(at + 240, true),
+      hold_fragment: view.getBigUint64(at + 248, true),
     };
   },
   write(view: DataView, at: number, value: PacketCounters): void {
@@ -1350,7 +1428,7 @@ export const packetCounters = {
     view.setBigUint64(at + 224, value.victim_expired, true);
     view.setBigUint64(at + 232, value.victim_closing, true);
     view.setBigUint64(at + 240, value.victim_half_open, true);
-    clear(view, at + 248, 8);
+    view.setBigUint64(at + 248, value.hold_fragment, true);
   },
   decode(bytes: Uint8Array, at = 0): PacketCounters {
     return packetCounters.read(viewOf(bytes), at);
@@ -1386,6 +1464,7 @@ export interface Settings {
   readonly lblc_expiration: number;
   readonly lblcr_expiration: number;
   readonly vlan_links: number;
+  readonly fragment_room: number;
 }
 
 export const settings = {
@@ -1413,7 +1492,7 @@ export const settings = {
     lblc_expiration: { offset: 232, size: 4 },
     lblcr_expiration: { offset: 236, size: 4 },
     vlan_links: { offset: 240, size: 4 },
-    reserved: { offset: 244, size: 4 },
+    fragment_room: { offset: 244, size: 4 },
   },
   read(view: DataView, at: number): Settings {
     return {
@@ -1444,6 +1523,7 @@ export const settings = {
       lblc_expiration: view.getUint32(at + 232, true),
       lblcr_expiration: view.getUint32(at + 236, true),
       vlan_links: view.getUint32(at + 240, true),
+      fragment_room: view.getInt32(at + 244, true),
     };
   },
   write(view: DataView, at: number, value: Settings): void {
@@ -1475,7 +1555,7 @@ export const settings = {
     view.setUint32(at + 232, value.lblc_expiration, true);
     view.setUint32(at + 236, value.lblcr_expiration, true);
     view.setUint32(at + 240, value.vlan_links, true);
-    clear(view, at + 244, 4);
+    view.setInt32(at + 244, value.fragment_room, true);
   },
   decode(bytes: Uint8Array, at = 0): Settings {
     return settings.read(viewOf(bytes), at);
@@ -1723,7 +1803,9 @@ export const layout = {
   source_key: sourceKey,
   source,
   fragment_key: fragmentKey,
+  fragment_address: fragmentAddress,
   fragment,
+  fragment_record: fragmentRecord,
   packet_counters: packetCounters,
   settings,
   sweep,

@@ -31,6 +31,8 @@ export const pinnedMaps = {
   tree_leaves: "tree_leaves",
   tree_nodes: "tree_nodes",
   fragments: "fragments",
+  fragment_addresses: "fragment_addresses",
+  held_fragments: "held_fragments",
   sources: "sources",
   packet_counters: "packet_counters",
   sweeper: "sweeper",

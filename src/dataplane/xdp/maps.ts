@@ -197,6 +197,12 @@ export interface DirectorMaps {
   readonly tunnels: MappedArray<Tunnel>;
   /** By real-server id: the next one of its endpoint. */
   readonly sameEndpoints: WordMap;
+  /** `struct fragment_key` -> `struct fragment`. */
+  readonly fragments: MapHandle;
+  /** `struct fragment_address` -> nothing. */
+  readonly fragmentAddresses: MapHandle;
+  /** A ring buffer: `struct fragment_record`, and the frame. */
+  readonly heldFragments: MapHandle;
   /** VLAN interface -> `struct vlan_link`. */
   readonly vlanLinks: MapHandle;
   readonly ringSegments: ArrayMap<RingSegment>;
@@ -232,6 +238,9 @@ export function openMaps(native: Native, bpffs: string, writable: boolean): Dire
       replyCounters: new PerCpuArray(native, open("reply_counters"), layout.replyCounters),
       tunnels: new MappedArray(native, open("tunnels"), layout.tunnel, writable),
       sameEndpoints: new WordMap(native, open("same_endpoints")),
+      fragments: open("fragments"),
+      fragmentAddresses: open("fragment_addresses"),
+      heldFragments: open("held_fragments"),
       vlanLinks: open("vlan_links"),
       packetCounters: new PerCpuArray(native, open("packet_counters"), layout.packetCounters),
       ringSegments: new ArrayMap(native, open("ring_segments"), layout.ringSegment),

@@ -4,6 +4,7 @@
  * names them, those before the service's slot; what goes away in the opposite order.
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
+import type { Native } from "../../native.ts";
 import type { Change } from "../../model/change.ts";
 import { familyOf, printIdentity, realServerKey } from "../../model/service.ts";
 import type { Family, RealServer, Scheduler, ServiceIdentity, Tunnel, VirtualService } from "../../model/service.ts";
@@ -23,7 +24,7 @@ import {
   schedulerNumbers,
 } from "./codec.ts";
 import type { Control } from "./control.ts";
-import { ReplyTable, writeStations } from "./endpoints.ts";
+import { FragmentAddresses, ReplyTable, writeStations } from "./endpoints.ts";
 import type { Station } from "./endpoints.ts";
 import { IdAllocator, RegionAllocator } from "./ids.ts";
 import type { Region } from "./ids.ts";
@@ -133,6 +134,7 @@ interface Structures {
 }
 
 export interface ServiceTableDeps {
+  readonly native: Native;
   readonly maps: DirectorMaps;
   readonly control: Control;
   /** The next hop of an address, as it is known now. */
@@ -156,6 +158,7 @@ export class ServiceTable {
   readonly #states: Uint32Array;
   readonly #histories: Uint32Array;
   readonly #replies: ReplyTable;
+  readonly #fragmentAddresses: FragmentAddresses;
 
   /** Takes over what lies in the maps. What a daemon that died left half done is finished by {@link repair}. */
   constructor(deps: ServiceTableDeps) {
@@ -166,6 +169,7 @@ export class ServiceTable {
     this.#states = new Uint32Array(maps.serviceStates.memory);
     this.#histories = new Uint32Array(maps.histories.memory);
     this.#replies = new ReplyTable(maps, deps.control);
+    this.#fragmentAddresses = new FragmentAddresses(deps.native, maps);
     const usedIds: number[] = [];
     for (const stored of readServices(maps)) {
       const service: Service = {
@@ -253,6 +257,7 @@ export class ServiceTable {
       if (leaving || !this.#isWhole(service)) this.#touch(service);
     }
     await this.#writeAll();
+    this.#writeFragmentAddresses();
     this.#updateFlags();
   }
 
@@ -306,6 +311,7 @@ export class ServiceTable {
     const failures = await this.#writeAll(handover);
     for (const [key, error] of failures) for (const result of touched.get(key) ?? []) result.error ??= error;
     this.#writeFellows();
+    this.#writeFragmentAddresses();
     this.#updateFlags();
     return results;
   }
@@ -706,6 +712,11 @@ export class ServiceTable {
       }
     }
     writeStations(this.#deps.maps, this.#deps.control, stations);
+  }
+
+  #writeFragmentAddresses(): void {
+    const answering = [...this.#realServers()].filter(({ record }) => record.method === methodNumbers.masq);
+    this.#fragmentAddresses.write([...this.virtualAddresses(), ...answering.map(({ address }) => address)]);
   }
 
   #writeRealServerRecord(real: Real, record: layout.RealServer): void {

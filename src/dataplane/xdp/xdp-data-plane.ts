@@ -16,6 +16,7 @@ import { Attachments } from "./attach.ts";
 import type { AttachMode } from "./attach.ts";
 import { refusalOf } from "./capabilities.ts";
 import { Control } from "./control.ts";
+import { HeldFragments } from "./held-fragments.ts";
 import { importConnections } from "./imports.ts";
 import { Interfaces } from "./interfaces.ts";
 import type { PlaneLog } from "./interfaces.ts";
@@ -131,6 +132,7 @@ export class XdpDataPlane implements DataPlane {
   #failedInterfaces: ReadonlyMap<number, string> = new Map();
   #listener: () => void = () => {};
   #networkChanged = true;
+  #held: HeldFragments | undefined;
   #wake: AbortController | undefined;
   #closed = false;
 
@@ -143,6 +145,7 @@ export class XdpDataPlane implements DataPlane {
     this.#parts = parts;
     this.#reader = new XdpReader(native, bpffs, maps);
     this.#table = new ServiceTable({
+      native,
       maps,
       control,
       resolve: (address) => (isLoopback(address) ? { kind: "local" } : network.resolve(address)),
@@ -221,12 +224,32 @@ export class XdpDataPlane implements DataPlane {
 
   /** Also ends when the plane is closed. */
   async run(signal: AbortSignal): Promise<void> {
-    for (let round = 1; !signal.aborted && !this.#closed; round++) {
-      this.#table.tidy();
-      const { attachments } = this.#parts;
-      if (this.#networkChanged || round % tidiesPerSync === 0 || attachments.lost().length > 0) this.#sync();
-      await this.#pause(signal);
+    this.#holdFragments();
+    try {
+      for (let round = 1; !signal.aborted && !this.#closed; round++) {
+        this.#table.tidy();
+        const { attachments } = this.#parts;
+        if (this.#networkChanged || round % tidiesPerSync === 0 || attachments.lost().length > 0) this.#sync();
+        await this.#pause(signal);
+      }
+    } finally {
+      this.#held?.close();
     }
+  }
+
+  /** Whoever goes on with an earlier program ends soon, and it may not know of this. */
+  #holdFragments(): void {
+    const { loaded, maps } = this.#parts;
+    if (loaded.object === undefined || this.#closed) return;
+    const { native, log } = this.#deps;
+    this.#held = new HeldFragments({ native, maps, program: loaded.director, log });
+    this.#acceptFragments();
+  }
+
+  /** They leave again as redirected frames do, which an interface takes whose driver knows XDP. */
+  #acceptFragments(): void {
+    const modes = this.#parts.attachments.statuses().map(({ mode }) => mode);
+    this.#held?.accept(modes.includes("native") && !modes.includes("generic"));
   }
 
   /** Until something of the network changes, or it is time to tidy up. */
@@ -258,6 +281,7 @@ export class XdpDataPlane implements DataPlane {
         this.#table.outgoing(),
       );
       this.#noteFailedInterfaces();
+      this.#acceptFragments();
     } catch (error) {
       // The network is a moving target (an interface goes between two calls): the next look finds it as it is then.
       this.#deps.log.error(`following the network: ${(error as Error).message}`);
@@ -310,6 +334,7 @@ export class XdpDataPlane implements DataPlane {
     if (this.#closed) return;
     this.#closed = true;
     this.#wake?.abort();
+    this.#held?.close();
     this.#parts.attachments.close();
     this.#reader.close();
     closeLoaded(this.#deps.native, this.#parts.loaded);
