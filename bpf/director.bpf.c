@@ -12,6 +12,7 @@
 #include "service.h"
 #include "connection.h"
 #include "expiry.h"
+#include "foresight.h"
 #include "fragment.h"
 #include "schedule.h"
 #include "forward.h"
@@ -131,6 +132,8 @@ static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, con
 	}
 
 	packet->hash = connection_hash(packet->source, packet_ports(packet), packet->service, ipv6);
+	if (ipv6 && (opens(packet) || packet->protocol == IPPROTO_UDP))
+		foresee_opening(packet->hash);
 	if (connection_lookup(packet->hash, &connection)) {
 		id = word_real_server(connection.word);
 		real_server = lookup(real_servers, id);
