@@ -3,7 +3,14 @@ import type { RealServerHealth } from "../model/health.ts";
 import type { HandChange, Override, Owner } from "../model/override.ts";
 import type { ServiceIdentity } from "../model/service.ts";
 import type { Timeouts } from "../model/state.ts";
-import type { InterfaceStatus, Placement, PlaneMove, PlaneName, PlaneStatus } from "../model/statistics.ts";
+import type {
+  InterfaceStatus,
+  Placement,
+  PlaneMove,
+  PlaneMoveTotals,
+  PlaneName,
+  PlaneStatus,
+} from "../model/statistics.ts";
 
 /** One request, one reply, each a line of JSON, over the stream socket `STATE_DIR/xlb.sock`. */
 export type Request =
@@ -56,6 +63,7 @@ export interface DaemonStatus {
   readonly placements?: readonly Placement[];
   /** What went from plane to plane, the newest last, and what is on its way; absent: nothing. */
   readonly moves?: readonly PlaneMove[];
+  readonly moveTotals?: readonly PlaneMoveTotals[];
   readonly moving?: { readonly from: PlaneName; readonly to: PlaneName; readonly connections: number };
   readonly rounds: number;
   /** How late the checker runs at the worst of the last minute, milliseconds. */

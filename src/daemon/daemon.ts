@@ -397,6 +397,7 @@ export class Daemon {
     const planes = plane.planeStatuses?.();
     const placements = plane.placements?.();
     const moves = plane.moves?.();
+    const moveTotals = plane.moveTotals?.();
     const moving = plane.moving?.();
     return {
       ...this.#parts.identity,
@@ -412,6 +413,7 @@ export class Daemon {
       ...(planes === undefined ? {} : { planes }),
       ...(placements === undefined ? {} : { placements }),
       ...(moves === undefined || moves.length === 0 ? {} : { moves }),
+      ...(moveTotals === undefined || moveTotals.length === 0 ? {} : { moveTotals }),
       ...(moving === undefined ? {} : { moving }),
       rounds,
       checkLagMs: this.#parts.monitors.lagMs(),

@@ -8,6 +8,7 @@ import type {
   InterfaceStatus,
   Placement,
   PlaneMove,
+  PlaneMoveTotals,
   PlaneName,
   PlaneStatistics,
   PlaneStatus,
@@ -100,6 +101,8 @@ export interface DataPlane extends DataPlaneReader {
   placements?(): readonly Placement[];
   /** What has gone from plane to plane, the newest last, a few; and what is going now, with the connections so far. */
   moves?(): readonly PlaneMove[];
+  /** Of each pair of planes that anything went between, or was to go. */
+  moveTotals?(): readonly PlaneMoveTotals[];
   moving?(): { readonly from: PlaneName; readonly to: PlaneName; readonly connections: number } | undefined;
   /**
    * `ipvs`: everything goes there and the faster plane is left, until `xdp` opens that again and everything that it

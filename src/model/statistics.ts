@@ -84,6 +84,20 @@ export interface PlaneMove {
   readonly seconds: number;
 }
 
+/** Sums over all moves from one plane to another, since the daemon began. */
+export interface PlaneMoveTotals {
+  readonly from: PlaneName;
+  readonly to: PlaneName;
+  readonly moves: number;
+  /** Times that connections could not go: then services stay, where an operator has asked for the move, or go without. */
+  readonly failures: number;
+  readonly services: number;
+  /** As in {@link PlaneMove}. */
+  readonly connections: number;
+  readonly left: number;
+  readonly seconds: number;
+}
+
 export interface TableStatistics {
   /** Slots of the connection table, 0: it has no limit; and those in use at the last whole sweep. */
   readonly size: number;

@@ -8,7 +8,7 @@ import type { Metric } from "prom-client";
 import type { CheckDurations, RealServerHealth } from "../model/health.ts";
 import type { Override } from "../model/override.ts";
 import { printIdentity, realServerKey } from "../model/service.ts";
-import type { RealServerStatistics, ServiceStatistics } from "../model/statistics.ts";
+import type { PlaneMoveTotals, RealServerStatistics, ServiceStatistics } from "../model/statistics.ts";
 import { sumPackets } from "./rates.ts";
 import type { Snapshot } from "./snapshot.ts";
 
@@ -399,6 +399,7 @@ function addDaemon(registry: Registry, snapshot: Snapshot): void {
     "Services that are not on the first plane, and why; always 1.",
     (daemon.placements ?? []).map((placement) => ({ value: 1, labels: { ...placement } })),
   );
+  addMoves(registry, daemon.moveTotals ?? []);
   add(
     registry,
     "gauge",
@@ -412,6 +413,43 @@ function addDaemon(registry: Registry, snapshot: Snapshot): void {
     "xlb_check_lag_seconds",
     "How late the checker was at the worst of the last minute.",
     daemon.checkLagMs / 1000,
+  );
+}
+
+function addMoves(registry: Registry, totals: readonly PlaneMoveTotals[]): void {
+  add(
+    registry,
+    "counter",
+    "xlb_plane_moves_total",
+    "Moves of services from plane to plane, and times that their connections could not go.",
+    totals.flatMap(({ from, to, moves, failures }) => [
+      { value: moves, labels: { from, to, result: "done" } },
+      { value: failures, labels: { from, to, result: "failed" } },
+    ]),
+  );
+  add(
+    registry,
+    "counter",
+    "xlb_plane_moved_services_total",
+    "Services that went from plane to plane.",
+    totals.map(({ from, to, services }) => ({ value: services, labels: { from, to } })),
+  );
+  add(
+    registry,
+    "counter",
+    "xlb_plane_moved_connections_total",
+    "Connections and templates that went along, and those that the new plane had no place for.",
+    totals.flatMap(({ from, to, connections, left }) => [
+      { value: connections, labels: { from, to, result: "taken" } },
+      { value: left, labels: { from, to, result: "left" } },
+    ]),
+  );
+  add(
+    registry,
+    "counter",
+    "xlb_plane_move_seconds_total",
+    "Time that moves from plane to plane took.",
+    totals.map(({ from, to, seconds }) => ({ value: seconds, labels: { from, to } })),
   );
 }
 

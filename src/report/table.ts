@@ -3,7 +3,13 @@ import type { Health, RealServerHealth } from "../model/health.ts";
 import { describeOverride } from "../model/override.ts";
 import { familyOfService, printEndpoint, printIdentity, realServerKey } from "../model/service.ts";
 import type { ForwardingMethod, ServiceIdentity, VirtualService } from "../model/service.ts";
-import type { Connection, PlaneStatistics, RealServerStatistics, ServiceStatistics } from "../model/statistics.ts";
+import type {
+  Connection,
+  PlaneMove,
+  PlaneStatistics,
+  RealServerStatistics,
+  ServiceStatistics,
+} from "../model/statistics.ts";
 import { sumPackets } from "./rates.ts";
 import type { Rate, Rates } from "./rates.ts";
 import type { DaemonStatus } from "../control/protocol.ts";
@@ -67,7 +73,7 @@ function daemonLines(snapshot: Snapshot): string[] {
   for (const { plane, state, reason } of daemon.planes ?? []) {
     if (state === "failed") lines.push(`plane ${plane}: not in use: ${reason}`);
   }
-  lines.push(...placementLines(daemon));
+  lines.push(...placementLines(daemon), ...moveLines(daemon));
   for (const override of daemon.overrides ?? []) lines.push(`by hand: ${describeOverride(override)}`);
   for (const { service, reason } of daemon.notActive) lines.push(`not active: ${service}: ${reason}`);
   for (const change of daemon.failedChanges) lines.push(`not applied: ${change}`);
@@ -84,10 +90,34 @@ function placementLines({ placements = [] }: DaemonStatus): string[] {
     else group.services.push(service);
   }
   return [...groups.values()].map(({ plane, reason, services }) => {
-    const named = services.slice(0, namedServices).join(", ");
-    const more = services.length > namedServices ? ` and ${services.length - namedServices} more` : "";
-    return `on plane ${plane}: ${named}${more}: ${reason}`;
+    return `on plane ${plane}: ${nameServices(services)}: ${reason}`;
   });
+}
+
+function nameServices(services: readonly string[]): string {
+  const more = services.length > namedServices ? ` and ${services.length - namedServices} more` : "";
+  return `${services.slice(0, namedServices).join(", ")}${more}`;
+}
+
+/** What is on its way from plane to plane, and what came last. */
+function moveLines({ moving, moves = [] }: DaemonStatus): string[] {
+  const last = moves.at(-1);
+  return [
+    ...(last === undefined ? [] : [`moved ${describeMove(last)}`]),
+    ...(moving === undefined ? [] : [`moving ${describeMoving(moving)}`]),
+  ];
+}
+
+/** `from plane ipvs to plane xdp, 2025-01-31 12:00:00: tcp:192.0.2.1:80, connections: 200 in 0.1 s`. */
+export function describeMove({ at, from, to, services, connections, left, seconds }: PlaneMove): string {
+  const leftOut = left > 0 ? `, left out: ${left}` : "";
+  const what = `${nameServices(services)}, connections: ${connections}${leftOut} in ${seconds.toFixed(1)} s`;
+  return `from plane ${from} to plane ${to}, ${formatTime(at)}: ${what}`;
+}
+
+/** What is on its way: how far it is. */
+export function describeMoving({ from, to, connections }: NonNullable<DaemonStatus["moving"]>): string {
+  return `from plane ${from} to plane ${to}: ${connections} connections so far`;
 }
 
 function planeLines(plane: PlaneStatistics): string[] {

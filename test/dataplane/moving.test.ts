@@ -151,8 +151,14 @@ test("a service that goes to the plane behind leaves its new connections to it, 
   situation.steps();
   situation.xdp.open(connection("192.0.2.1"), template("192.0.2.1"));
   // A connection that is opened while templates move is carried with the others.
-  situation.ipvs.meanwhile = () => situation.xdp.open(connection("192.0.2.2"));
+  const seen: string[][] = [];
+  situation.ipvs.meanwhile = () => {
+    situation.xdp.open(connection("192.0.2.2"));
+    seen.push([...situation.plane.connections({})].map(({ client, state }) => `${client} ${state}`).sort());
+  };
   await situation.plane.changePlane("ipvs", situation.round);
+  const all = ["192.0.2.1 ESTABLISHED", "192.0.2.1 NONE", "192.0.2.2 ESTABLISHED"];
+  assert.deepEqual(seen, [all, all], "though both planes have them, each is told once");
   assert.deepEqual(situation.steps(), [
     `ipvs gets ${key}`,
     "ipvs takes template 192.0.2.1",
@@ -170,6 +176,11 @@ test("a service that goes to the plane behind leaves its new connections to it, 
   assert.deepEqual(
     { ...move, at: 0, seconds: 0 },
     { at: 0, from: "xdp", to: "ipvs", services: [key], connections: 3, left: 0, seconds: 0 },
+  );
+  const totals = { from: "xdp", to: "ipvs", moves: 1, failures: 0, services: 1, connections: 3, left: 0, seconds: 0 };
+  assert.deepEqual(
+    situation.plane.moveTotals().map((each) => ({ ...each, seconds: 0 })),
+    [totals],
   );
   assert.match(situation.told.at(-1) ?? "", /^Moved from plane xdp to plane ipvs: services: 1, connections: 3 in \d/);
   await situation.round();
@@ -208,6 +219,10 @@ test("if connections cannot go, a change by the operator ends where it began", a
   );
   assert.deepEqual([keys(situation.xdp), keys(situation.ipvs)], [[key], []]);
   assert.equal(situation.xdp.destroyed, false);
+  assert.deepEqual(
+    situation.plane.moveTotals().map(({ moves, failures }) => [moves, failures]),
+    [[0, 1]],
+  );
   assert.equal(situation.plane.name, "xdp");
   situation.steps();
   await situation.round();

@@ -300,7 +300,10 @@ test("maps of another layout are refused by name, and left alone", options, asyn
   new Uint32Array(folder.native.mapMemory(settings, true))[0] = 99;
   folder.native.mapClose(settings);
   await assert.rejects(folder.open(), new RegExp(`layout version 99, this xlb has ${layout.LAYOUT_VERSION}`));
-  assert.throws(() => openXdpReader(folder.bpffs, folder.native), new RegExp(`layout version 99, this xlb reads ${layout.LAYOUT_VERSION}`));
+  assert.throws(
+    () => openXdpReader(folder.bpffs, folder.native),
+    new RegExp(`layout version 99, this xlb reads ${layout.LAYOUT_VERSION}`),
+  );
   assert.equal(folder.native.mapInfo(folder.native.mapOpenPinned(mapPath(folder.bpffs, "settings"))).maxEntries, 1);
 });
 

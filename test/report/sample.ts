@@ -192,6 +192,31 @@ const daemon: DaemonStatus = {
     plane: "ipvs",
     reason: service === "tcp:10.0.0.8:80" ? "interface eth9: native mode was refused" : "XDP does not see marks",
   })),
+  moves: [
+    {
+      at: new Date("2025-02-27T10:00:00Z"),
+      from: "ipvs",
+      to: "xdp",
+      services: ["tcp:10.10.10.53:80"],
+      connections: 200,
+      left: 0,
+      seconds: 0.25,
+    },
+    {
+      at: new Date("2025-03-01T11:40:00Z"),
+      from: "xdp",
+      to: "ipvs",
+      services: ["tcp:10.0.0.8:80", "tcp:10.0.0.8:443"],
+      connections: 4711,
+      left: 3,
+      seconds: 1.5,
+    },
+  ],
+  moveTotals: [
+    { from: "ipvs", to: "xdp", moves: 1, failures: 0, services: 1, connections: 200, left: 0, seconds: 0.25 },
+    { from: "xdp", to: "ipvs", moves: 12, failures: 1, services: 24, connections: 50_000, left: 3, seconds: 9.5 },
+  ],
+  moving: { from: "ipvs", to: "xdp", connections: 1500 },
   checkLagMs: 12,
 };
 

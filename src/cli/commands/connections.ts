@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import type { DataPlaneReader } from "../../dataplane/data-plane.ts";
 import type { Connection, ConnectionFilter } from "../../model/statistics.ts";
 import { globalOptions, wholeNumber } from "../options.ts";
 import type { GlobalOptions } from "../options.ts";
@@ -45,7 +44,11 @@ export function registerConnections(program: Command): void {
 }
 
 async function showConnections(options: ConnectionsOptions): Promise<void> {
-  const [{ openReaders }, { BatchedOutput }] = await Promise.all([import("../collect.ts"), import("../output.ts")]);
+  const [{ openReaders }, { BatchedOutput }, { connectionsOnce }] = await Promise.all([
+    import("../collect.ts"),
+    import("../output.ts"),
+    import("../../dataplane/ladder/connections-once.ts"),
+  ]);
   const readers = await openReaders(options.bpffs);
   const output = new BatchedOutput();
   try {
@@ -55,7 +58,7 @@ async function showConnections(options: ConnectionsOptions): Promise<void> {
       ...(realServer && { realServer }),
       ...(state && { state }),
     };
-    const connections = chosen(connectionsOf(readers, filter), options);
+    const connections = chosen(connectionsOnce(readers, filter), options);
     if (options.count) await printCount(connections, options, output.add.bind(output));
     else if (options.json) await printJson(connections, output.add.bind(output));
     else await printTable(connections, output.add.bind(output));
@@ -63,10 +66,6 @@ async function showConnections(options: ConnectionsOptions): Promise<void> {
   } finally {
     for (const reader of readers) reader.close();
   }
-}
-
-function* connectionsOf(readers: readonly DataPlaneReader[], filter: ConnectionFilter): Generator<Connection> {
-  for (const reader of readers) yield* reader.connections(filter);
 }
 
 type Print = (text: string) => void | Promise<void>;

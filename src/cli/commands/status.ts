@@ -8,6 +8,7 @@ import type { DaemonStatus } from "../../control/protocol.ts";
 import type { Drain } from "../../model/drain.ts";
 import { describeOverride } from "../../model/override.ts";
 import type { InterfaceStatus, PlaneStatus } from "../../model/statistics.ts";
+import { describeMove, describeMoving } from "../../report/table.ts";
 import { exitCodes } from "../failure.ts";
 import { globalOptions } from "../options.ts";
 import { write } from "../output.ts";
@@ -83,6 +84,8 @@ function print(status: DaemonStatus): string {
     ...(status.planes ?? []).map((each) => `plane          ${printPlane(each)}`),
     ...status.interfaces.map((place) => `interface      ${printPlace(place)}`),
     ...(status.placements ?? []).map(({ service, plane, reason }) => `on ${plane.padEnd(11)} ${service}: ${reason}`),
+    ...(status.moves ?? []).map((move) => `moved          ${describeMove(move)}`),
+    ...(status.moving === undefined ? [] : [`moving         ${describeMoving(status.moving)}`]),
     ...(status.drains ?? []).map((drain) => `drained        ${printDrain(drain)}`),
     ...(status.overrides ?? []).map(
       (each) => `by hand        ${describeOverride(each)}, since ${printTime(each.since)}`,

@@ -132,9 +132,15 @@ export class DirectorTable implements Table {
   }
 
   async *connections(): AsyncGenerator<TableConnection> {
-    const reader = this.#openReader();
-    for (const each of reader?.connections({}) ?? []) yield toTableConnection(each);
-    yield* (await this.#openKernel())?.connections() ?? [];
+    const kernel = await this.#openKernel();
+    const { ToldConnections } = await import("../../dataplane/ladder/connections-once.ts");
+    const told = new ToldConnections(((await kernel?.services()) ?? []).map(({ identity }) => identity));
+    for (const connection of this.#openReader()?.connections({}) ?? []) {
+      const each = toTableConnection(connection);
+      told.add(connection.identity, each);
+      yield each;
+    }
+    for await (const each of kernel?.connections() ?? []) if (!told.has(each)) yield each;
   }
 
   async #read(): Promise<Reading> {

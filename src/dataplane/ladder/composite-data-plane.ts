@@ -10,6 +10,7 @@ import type {
   InterfaceStatus,
   Placement,
   PlaneMove,
+  PlaneMoveTotals,
   PlaneName,
   PlaneStatistics,
   PlaneStatus,
@@ -17,6 +18,7 @@ import type {
 import type { ApplyResult, DataPlane, Handover, ImportReport } from "../data-plane.ts";
 import { carry, timeoutsToCarry } from "./carry.ts";
 import type { Load } from "./carry.ts";
+import { connectionsOnce } from "./connections-once.ts";
 import { withInterfaces } from "./interfaces.ts";
 
 /** Moves that are remembered. */
@@ -97,6 +99,8 @@ export class CompositeDataPlane implements DataPlane {
   #running: Running | undefined;
   #listener: () => void = () => {};
   readonly #moves: PlaneMove[] = [];
+  /** By the names of both planes. */
+  readonly #moveTotals = new Map<string, PlaneMoveTotals>();
   #moving: { from: PlaneName; to: PlaneName; connections: number; readonly began: number } | undefined;
   /** While the operator has a plane changed: what went wrong, which ends it. */
   #troubles: string[] | undefined;
@@ -268,6 +272,7 @@ export class CompositeDataPlane implements DataPlane {
     } catch (cause) {
       const trouble = `connections cannot go from plane ${moving.from} to plane ${moving.to}: ${(cause as Error).message}`;
       this.#deps.log.error(trouble);
+      this.#addToTotals(moving.from, moving.to, ({ failures }) => ({ failures: failures + 1 }));
       this.#troubles?.push(trouble);
       if (this.#troubles !== undefined) throw new Error(trouble, { cause });
       return undefined;
@@ -348,8 +353,16 @@ export class CompositeDataPlane implements DataPlane {
     const { taken = 0, strange = 0, homeless = 0 } = report ?? {};
     const seconds = (performance.now() - began) / 1000;
     const planes = { from: from.rung.name, to: to.rung.name };
-    this.#moves.push({ at: new Date(), ...planes, services, connections: taken, left: strange + homeless, seconds });
+    const move = { at: new Date(), ...planes, services, connections: taken, left: strange + homeless, seconds };
+    this.#moves.push(move);
     this.#moves.splice(0, this.#moves.length - movesKept);
+    this.#addToTotals(move.from, move.to, (totals) => ({
+      moves: totals.moves + 1,
+      services: totals.services + move.services.length,
+      connections: totals.connections + move.connections,
+      left: totals.left + move.left,
+      seconds: totals.seconds + move.seconds,
+    }));
     if (report === undefined) return;
     const what = `services: ${services.length}, connections: ${taken}`;
     const left = [
@@ -377,6 +390,17 @@ export class CompositeDataPlane implements DataPlane {
       else
         this.#deps.log.error(`${printIdentity(identity)} stays on plane ${step.rung.name}: ${failed.error?.message}`);
     }
+  }
+
+  #addToTotals(from: PlaneName, to: PlaneName, change: (totals: PlaneMoveTotals) => Partial<PlaneMoveTotals>): void {
+    const key = `${from} ${to}`;
+    const none = { from, to, moves: 0, failures: 0, services: 0, connections: 0, left: 0, seconds: 0 };
+    const totals = this.#moveTotals.get(key) ?? none;
+    this.#moveTotals.set(key, { ...totals, ...change(totals) });
+  }
+
+  moveTotals(): readonly PlaneMoveTotals[] {
+    return [...this.#moveTotals.values()];
   }
 
   moves(): readonly PlaneMove[] {
@@ -523,7 +547,7 @@ export class CompositeDataPlane implements DataPlane {
   }
 
   *connections(filter: ConnectionFilter): Generator<Connection> {
-    for (const plane of this.#planes()) yield* plane.connections(filter);
+    yield* connectionsOnce(this.#planes(), filter);
   }
 
   /** Ends when the signal aborts. A plane whose work fails is left for the next one; it throws if there is none. */
