@@ -12,12 +12,13 @@ const patienceMs = 1000;
 const capacity = 1024;
 /** So many frames are taken in each interval: what a flood can cost. */
 const framesPerInterval = 128;
-const intervalMs = 100;
+const intervalMs = 200;
 /** Records between two turns of the event loop. */
 const recordsAtOnce = 64;
 
-const { key: keyField } = layout.fragmentRecord.fields;
+const { key: keyField, ifindex: ifindexField, length: lengthField } = layout.fragmentRecord.fields;
 const roomWord = layout.settings.fields.fragment_room.offset / 4;
+const tickWord = layout.sweep.fields.tick.offset / 4;
 
 export interface HeldFragmentsDeps {
   readonly native: Native;
@@ -48,6 +49,7 @@ export class HeldFragments {
   readonly #ring: RingHandle;
   readonly #descriptor: number;
   readonly #room: Int32Array;
+  readonly #sweep: Uint32Array;
   /** By the bytes of the key; the longest waiting first. */
   readonly #packets = new Map<string, HeldPacket>();
   #count = 0;
@@ -63,6 +65,7 @@ export class HeldFragments {
     const { native, maps } = deps;
     this.#deps = deps;
     this.#room = new Int32Array(maps.settings.memory);
+    this.#sweep = new Uint32Array(maps.sweep.memory);
     this.#ring = native.ringOpen(maps.heldFragments);
     this.#descriptor = native.ringDescriptor(this.#ring);
     native.pollStart(this.#descriptor, () => this.#read());
@@ -104,7 +107,8 @@ export class HeldFragments {
   #read(): number {
     const records = this.#deps.native.ringRead(this.#ring, recordsAtOnce);
     for (const record of records) {
-      const { ifindex, length } = layout.fragmentRecord.decode(record);
+      const ifindex = record.readUInt32LE(ifindexField.offset);
+      const length = record.readUInt32LE(lengthField.offset);
       const key = record.subarray(keyField.offset, keyField.offset + keyField.size);
       if (ifindex === 0) this.#release(key);
       else this.#hold(key, { ifindex, bytes: record.subarray(layout.fragmentRecord.size).subarray(0, length) });
@@ -147,7 +151,7 @@ export class HeldFragments {
     const { native, maps } = this.#deps;
     const found = native.mapLookup(maps.fragments, packet.key);
     if (found === undefined || layout.fragment.decode(found).real_server === layout.FRAGMENT_AWAITED) {
-      const { tick } = maps.sweep.read(0);
+      const tick = this.#sweep[tickWord] ?? 0;
       const left = layout.fragment.encode({ real_server: layout.FRAGMENT_OF_STACK, tick });
       native.mapUpdate(maps.fragments, packet.key, left, 0);
     }
