@@ -51,7 +51,7 @@ story(
       return (plane?.packets["reset_real_server_gone"] ?? 0) >= 10;
     });
     const report = await transfers.finish();
-    assert.deepEqual([report.lost, report.firstLoss, report.wrong], [10, "read ECONNRESET", 0]);
+    assert.deepEqual([report.lost, report.firstLoss, report.wrong], [10, "ECONNRESET", 0]);
     assert.deepEqual(harm(await later.finish()), unharmed);
   },
 );

@@ -26,7 +26,7 @@ story("clients of a dead real server are told at once, and nobody else is", [tut
   const report = await transfers.finish();
   assert.deepEqual(
     { lost: report.lost, firstLoss: report.firstLoss, wrong: report.wrong, incomplete: report.incomplete },
-    { lost: connections / 2, firstLoss: "read ECONNRESET", wrong: 0, incomplete: 0 },
+    { lost: connections / 2, firstLoss: "ECONNRESET", wrong: 0, incomplete: 0 },
   );
 });
 

@@ -6,7 +6,8 @@
  *
  * The server sends back what it receives. The client opens the connections from the given addresses in turn, sends a block
  * on each five times a second (or every INTERVAL_MS milliseconds of the environment), and at the end prints one line of JSON, {@link TransferReport}. It prints `open N` when all
- * connections are open, sends a block on each at once when it gets SIGHUP, and ends early, cleanly, when it gets SIGUSR2.
+ * connections are open, `whole BYTES` whenever all that it has sent is back, and `lost REASON` when a connection ends before its
+ * time. It sends a block on each at once when it gets SIGHUP, and ends early, cleanly, when it gets SIGUSR2.
  */
 import { createConnection, createServer } from "node:net";
 import type { Socket } from "node:net";
@@ -42,6 +43,9 @@ function serve(port: number): void {
   }).listen({ port, host: "::", backlog: 4096 });
 }
 
+/** Of all connections, bytes. */
+const total = { sent: 0, received: 0 };
+
 class Transfer {
   readonly seed: number;
   readonly socket: Socket;
@@ -60,18 +64,27 @@ class Transfer {
       this.socket.once("connect", resolve);
       this.socket.once("close", resolve);
     });
-    this.socket.on("error", (error) => {
-      this.loss ||= error.message;
+    this.socket.on("error", (error: NodeJS.ErrnoException) => {
+      // Whether it is reading or writing that meets a reset first is chance.
+      this.#lose(error.code ?? error.message);
     });
     this.socket.on("close", () => {
-      if (!this.finished) this.loss ||= "closed";
+      if (!this.finished) this.#lose("closed");
     });
     this.socket.on("data", (data) => {
       const expected = Buffer.alloc(data.length);
       fill(expected, seed, this.received);
       if (!expected.equals(data)) this.wrong = true;
       this.received += data.length;
+      total.received += data.length;
+      if (total.received === total.sent) process.stdout.write(`whole ${total.received}\n`);
     });
+  }
+
+  #lose(reason: string): void {
+    if (this.loss !== "") return;
+    this.loss = reason;
+    process.stdout.write(`lost ${reason}\n`);
   }
 
   send(): void {
@@ -79,6 +92,7 @@ class Transfer {
     const block = Buffer.alloc(blockSize);
     fill(block, this.seed, this.sent);
     this.sent += block.length;
+    total.sent += block.length;
     this.socket.write(block);
   }
 }
