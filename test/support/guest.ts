@@ -12,6 +12,8 @@ export interface GuestOptions {
   readonly rw?: readonly string[];
   /** Boot included. */
   readonly timeoutMs?: number;
+  /** Of an emulated machine; unless told, as many as this one has. */
+  readonly cpus?: number;
 }
 
 export interface GuestResult {
@@ -48,11 +50,12 @@ export const guest = {
   async run(command: readonly string[], options: GuestOptions = {}): Promise<GuestResult> {
     const timeoutMs = options.timeoutMs ?? 120_000;
     const folders = (options.rw ?? []).flatMap((folder) => ["--rw", folder]);
+    const cpus = options.cpus === undefined ? [] : ["--cpus", String(options.cpus)];
     const seconds = String(Math.ceil(timeoutMs / 1000));
     try {
       const { stdout, stderr } = await promisify(execFile)(
         script,
-        [...folders, "--timeout", seconds, options.kernel ?? "uml", ...command],
+        [...folders, ...cpus, "--timeout", seconds, options.kernel ?? "uml", ...command],
         { maxBuffer: 2 ** 28 },
       );
       return { status: 0, stdout, stderr };

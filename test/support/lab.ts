@@ -247,6 +247,8 @@ function watchForTheEnd(): void {
 }
 
 const prefix = "xlb-lab-";
+/** For each step of making a lab: an emulated machine on a busy one takes long. */
+const buildDeadlineMs = 120_000;
 let counter = 0;
 
 export class Lab {
@@ -326,7 +328,7 @@ export class Lab {
   }
 
   /** Runs a command in a host's namespace and returns how it ended. */
-  async exec(host: string, command: readonly string[], timeoutMs = 60_000): Promise<CommandResult> {
+  async exec(host: string, command: readonly string[], timeoutMs = 300_000): Promise<CommandResult> {
     return await execute(["nsenter", `--net=/run/netns/${this.namespace(host)}`, ...command], timeoutMs);
   }
 
@@ -405,10 +407,16 @@ export class Lab {
     const home = join(this.dir, host);
     const nginx = this.spawn(host, ["nginx", "-p", home, "-c", join(home, "nginx.conf"), "-g", "daemon off;"]);
     this.#nginx.set(host, nginx);
-    await waitFor(`nginx of ${host} listens`, async () => {
-      if (!nginx.running) throw new Hopeless(`nginx of ${host} ended: ${nginx.log()}`);
-      return (await this.exec(host, ["curl", "--silent", "--output", "/dev/null", "http://127.0.0.1:80/"])).code === 0;
-    });
+    await waitFor(
+      `nginx of ${host} listens`,
+      async () => {
+        if (!nginx.running) throw new Hopeless(`nginx of ${host} ended: ${nginx.log()}`);
+        return (
+          (await this.exec(host, ["curl", "--silent", "--output", "/dev/null", "http://127.0.0.1:80/"])).code === 0
+        );
+      },
+      buildDeadlineMs,
+    );
   }
 
   /** Stops a host's nginx at once: its port refuses connections, those that are open are reset. */
@@ -449,10 +457,14 @@ export class Lab {
   }
 
   async #waitForCarrier(host: string, link: string): Promise<void> {
-    await waitFor(`${link} of ${host} has a carrier`, async () => {
-      const { stdout } = await this.exec(host, ["ip", "-j", "link", "show", "dev", link]);
-      return stdout.includes('"operstate":"UP"');
-    });
+    await waitFor(
+      `${link} of ${host} has a carrier`,
+      async () => {
+        const { stdout } = await this.exec(host, ["ip", "-j", "link", "show", "dev", link]);
+        return stdout.includes('"operstate":"UP"');
+      },
+      buildDeadlineMs,
+    );
   }
 
   async #build(): Promise<void> {
@@ -674,7 +686,7 @@ function environment(): NodeJS.ProcessEnv {
 }
 
 /** Runs a program and returns how it ended; a program that is not there is an error. */
-export async function execute(command: readonly string[], timeoutMs = 60_000): Promise<CommandResult> {
+export async function execute(command: readonly string[], timeoutMs = 300_000): Promise<CommandResult> {
   const [file, ...args] = command;
   assert.ok(file !== undefined);
   return await new Promise((resolve, reject) => {
