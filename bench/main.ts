@@ -63,7 +63,7 @@ async function run(options: Options): Promise<number> {
       mkdirSync(folder);
       const result = await measure(scenario, { native, cpus, bpffs: folder, effort, signal: stop.signal });
       results.push(result);
-      tell(tableOf(result, results));
+      tell(tableOf(result));
     }
     tell(`\n${results.map(sweepLine).join("")}`.trimEnd());
   } catch (error) {

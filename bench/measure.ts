@@ -9,10 +9,11 @@ import { Cpus } from "./cpu.ts";
 import { Generator, tcpFlags } from "./generator.ts";
 import type { Stream } from "./generator.ts";
 import { directorName, packetsPerConnection } from "./scenarios.ts";
-import type { Scenario } from "./scenarios.ts";
+import type { DirectorSetup, Scenario } from "./scenarios.ts";
 import { generatorBytes, openDirector, openFloor, openUsual } from "./targets.ts";
 import type { DirectorTarget, Target } from "./targets.ts";
 import { frameTemplate } from "./traffic.ts";
+import type { Traffic } from "./traffic.ts";
 
 export interface Effort {
   readonly rounds: number;
@@ -53,7 +54,7 @@ export interface SweepFigure {
 
 export interface ScenarioResult {
   readonly scenario: Scenario;
-  /** Of the generator alone; subtracted from every other figure. */
+  /** Of the generator alone, of the scenario's own traffic; subtracted from the figures of its targets. */
   readonly generator: number;
   readonly figures: readonly Figure[];
   /** Of the last director. */
@@ -65,128 +66,174 @@ const xdpTx = 3;
 /** Of 32-bit words of randomness: different in every round, the same for every target of a round. */
 const roundSeed = 7919;
 
+/** What makes packets of one kind, on one CPU or more. */
+interface Lane {
+  readonly generator: Generator;
+  readonly cpus: Cpus;
+}
+
+/** A target, and the packets it gets. */
+interface Entrant {
+  readonly target: Target;
+  readonly lane: Lane;
+  readonly traffic: Traffic;
+  readonly flows: number;
+}
+
 export async function measure(scenario: Scenario, deps: MeasureDeps): Promise<ScenarioResult> {
   const { native, bpffs } = deps;
-  const { traffic } = scenario;
+  const { traffic, flows } = scenario;
   mkdirSync(bpffs, { recursive: true });
   const closers: (() => void | Promise<void>)[] = [];
   try {
-    const generator = new Generator(native, generatorBytes(), traffic);
-    closers.push(() => generator.close());
-    const pin = join(bpffs, "generator");
-    generator.pin(pin);
-    closers.push(() => rmSync(pin));
-    const cpus = await Cpus.open(deps.cpus.slice(0, scenario.cpus), pin, frameTemplate(traffic).length);
-    closers.push(() => cpus.close());
-    const targets: Target[] = [openFloor(native)];
-    closers.push(() => targets.forEach((target) => target.close()));
-    const servers = Math.max(...scenario.directors.map(({ realServers }) => realServers));
-    targets.push(openUsual(native, traffic, servers));
-    const directors: DirectorTarget[] = [];
-    for (const setup of scenario.directors) {
-      const folder = join(bpffs, `director-${directors.length}`);
-      const director = await openDirector(native, traffic, { ...setup, name: directorName(setup), bpffs: folder });
-      targets.push(director);
-      directors.push(director);
+    const lanes = new Map<string, Lane>();
+    const laneOf = async (kind: Traffic, cpuCount: number): Promise<Lane> => {
+      const key = JSON.stringify([kind, cpuCount]);
+      const lane =
+        lanes.get(key) ?? (await openLane(kind, cpuCount, join(bpffs, `generator-${lanes.size}`), deps, closers));
+      lanes.set(key, lane);
+      return lane;
+    };
+    const main = await laneOf(traffic, scenario.cpus);
+    const entrants: Entrant[] = [];
+    closers.push(() => entrants.forEach(({ target }) => target.close()));
+    entrants.push({ target: openFloor(native), lane: main, traffic, flows });
+    const servers = Math.max(
+      ...scenario.directors.map((setup) => setup.realServers * trafficOf(setup, scenario).services),
+    );
+    entrants.push({ target: openUsual(native, traffic, servers), lane: main, traffic, flows });
+    let swept: DirectorTarget | undefined;
+    for (const [index, setup] of scenario.directors.entries()) {
+      const own = trafficOf(setup, scenario);
+      const folder = join(bpffs, `director-${index}`);
+      const target = await openDirector(native, own, { ...setup, name: directorName(setup), bpffs: folder });
+      entrants.push({
+        target,
+        lane: await laneOf(own, setup.instead?.cpus ?? scenario.cpus),
+        traffic: own,
+        flows: setup.instead?.flows ?? flows,
+      });
+      if (scenario.sweep) swept = target;
     }
-    const bench = new Bench(scenario, deps, generator, cpus);
-    for (const target of targets) await bench.warmUp(target);
-    return await bench.rounds(targets, scenario.sweep ? directors.at(-1) : undefined);
+    const bench = new Bench(scenario, deps);
+    for (const entrant of entrants) await bench.warmUp(entrant);
+    return await bench.rounds(entrants, swept);
   } finally {
     for (const close of closers.reverse()) await close();
   }
 }
 
+function trafficOf({ instead }: DirectorSetup, { traffic }: Scenario): Traffic {
+  return instead?.traffic ?? traffic;
+}
+
+async function openLane(
+  traffic: Traffic,
+  cpuCount: number,
+  pin: string,
+  deps: MeasureDeps,
+  closers: (() => void | Promise<void>)[],
+): Promise<Lane> {
+  const generator = new Generator(deps.native, generatorBytes(), traffic);
+  closers.push(() => generator.close());
+  generator.pin(pin);
+  closers.push(() => rmSync(pin));
+  const cpus = await Cpus.open(deps.cpus.slice(0, cpuCount), pin, frameTemplate(traffic).length);
+  closers.push(() => cpus.close());
+  return { generator, cpus };
+}
+
 class Bench {
   readonly #scenario: Scenario;
   readonly #deps: MeasureDeps;
-  readonly #generator: Generator;
-  readonly #cpus: Cpus;
 
-  constructor(scenario: Scenario, deps: MeasureDeps, generator: Generator, cpus: Cpus) {
+  constructor(scenario: Scenario, deps: MeasureDeps) {
     this.#scenario = scenario;
     this.#deps = deps;
-    this.#generator = generator;
-    this.#cpus = cpus;
   }
 
   /** Opens the live connections, and looks at the verdicts of some single packets. */
-  async warmUp(target: Target): Promise<void> {
-    const { mode, flows, traffic } = this.#scenario;
-    this.#generator.aim(target.program);
+  async warmUp({ target, lane, traffic, flows }: Entrant): Promise<void> {
+    const { mode } = this.#scenario;
+    lane.generator.aim(target.program);
     if (target.stateful && mode === "churn") {
       // Until every flow has had its SYN.
-      await this.#run({ order: "churn", flows, packetsPerConnection, pass: 0 }, flows * packetsPerConnection);
+      await this.#run(lane, { order: "churn", flows, packetsPerConnection, pass: 0 }, flows * packetsPerConnection);
     } else if (target.stateful) {
       const opening = traffic.protocol === "tcp" ? [tcpFlags.SYN, tcpFlags.ACK] : [0];
-      for (const flags of opening) await this.#run({ order: "sequence", first: 0, flags }, flows);
+      for (const flags of opening) await this.#run(lane, { order: "sequence", first: 0, flags }, flows);
     }
     if (mode === "churn") return;
     const first = mode === "new" ? flows : 0;
     const flags = mode === "new" ? tcpFlags.SYN : tcpFlags.ACK;
     for (let packet = 0; packet < checkedPackets; packet++) {
-      const { verdicts } = await this.#run({ order: "sequence", first: first + packet, flags }, 1);
+      const { verdicts } = await this.#run(lane, { order: "sequence", first: first + packet, flags }, 1);
       if (verdicts.some((verdict) => verdict !== xdpTx)) {
         throw new Error(`${target.name}: packet ${packet} was answered with verdict ${verdicts.join(" ")}, not XDP_TX`);
       }
     }
   }
 
-  async rounds(targets: readonly Target[], swept: DirectorTarget | undefined): Promise<ScenarioResult> {
+  async rounds(entrants: readonly Entrant[], swept: DirectorTarget | undefined): Promise<ScenarioResult> {
     const { rounds } = this.#deps.effort;
-    const alone: number[] = [];
-    const raw = targets.map((): number[] => []);
+    const alone = new Map(entrants.map(({ lane }): [Lane, number[]] => [lane, []]));
+    const raw = entrants.map((): number[] => []);
     for (let round = 0; round < rounds; round++) {
-      const packets = this.#packets();
-      this.#generator.aim(this.#generator.nothing);
-      alone.push((await this.#run(this.#stream(round), packets)).nanoseconds);
-      for (const [index, target] of targets.entries()) {
-        this.#generator.aim(target.program);
-        raw[index]?.push((await this.#run(this.#stream(round), packets)).nanoseconds);
+      for (const [lane, costs] of alone) {
+        lane.generator.aim(lane.generator.nothing);
+        costs.push(await this.#round(lane, this.#scenario.flows, round));
+      }
+      for (const [index, { target, lane, flows }] of entrants.entries()) {
+        lane.generator.aim(target.program);
+        raw[index]?.push(await this.#round(lane, flows, round));
       }
     }
-    const generator = median(alone);
-    const costs = raw.map((values) => values.map((value) => value - generator));
-    const names = targets.map(({ name }) => name);
+    const generators = entrants.map(({ lane }) => median(alone.get(lane) ?? []));
+    const costs = raw.map((values, index) => values.map((value) => value - (generators[index] ?? NaN)));
+    const names = entrants.map(({ target }) => target.name);
     return {
       scenario: this.#scenario,
-      generator,
-      figures: targets.map((target, index) => figureOf(target, costs[index] ?? [], names, costs)),
+      generator: generators[0] ?? NaN,
+      figures: entrants.map(({ target }, index) => figureOf(target, costs[index] ?? [], names, costs)),
       ...(swept === undefined ? {} : { sweep: await sweepOf(swept) }),
     };
   }
 
-  async #run(stream: Stream, packets: number): ReturnType<Cpus["run"]> {
+  /** CPU time a packet, nanoseconds. */
+  async #round(lane: Lane, flows: number, round: number): Promise<number> {
+    return (await this.#run(lane, this.#stream(flows, round), this.#packets(flows))).nanoseconds;
+  }
+
+  async #run({ generator, cpus }: Lane, stream: Stream, packets: number): ReturnType<Cpus["run"]> {
     this.#deps.signal.throwIfAborted();
-    this.#generator.prepare(stream, this.#cpus.cpus);
-    const run = await this.#cpus.run(packets);
-    if (this.#generator.faults > 0) throw new Error(`a program has changed the length of a frame`);
+    generator.prepare(stream, cpus.cpus);
+    const run = await cpus.run(packets);
+    if (generator.faults > 0) throw new Error(`a program has changed the length of a frame`);
     return run;
   }
 
-  #packets(): number {
-    const { mode, flows } = this.#scenario;
+  #packets(flows: number): number {
     const { packets, newPackets } = this.#deps.effort;
-    if (mode === "new") return newPackets;
-    return mode === "churn" ? this.#passes() * flows : packets;
+    if (this.#scenario.mode === "new") return newPackets;
+    return this.#scenario.mode === "churn" ? this.#passes(flows) * flows : packets;
   }
 
   /** Of one round, over all live flows. */
-  #passes(): number {
-    return Math.ceil(this.#deps.effort.packets / this.#scenario.flows);
+  #passes(flows: number): number {
+    return Math.ceil(this.#deps.effort.packets / flows);
   }
 
-  #stream(round: number): Stream {
-    const { mode, flows } = this.#scenario;
+  #stream(flows: number, round: number): Stream {
+    const { mode, traffic } = this.#scenario;
     const { newPackets } = this.#deps.effort;
     if (mode === "established") return { order: "random", flows, seed: 1 + round * roundSeed };
     if (mode === "churn") {
-      return { order: "churn", flows, packetsPerConnection, pass: packetsPerConnection + round * this.#passes() };
+      return { order: "churn", flows, packetsPerConnection, pass: packetsPerConnection + round * this.#passes(flows) };
     }
     return {
       order: "sequence",
       first: flows + checkedPackets + round * newPackets,
-      flags: this.#scenario.traffic.protocol === "tcp" ? tcpFlags.SYN : 0,
+      flags: traffic.protocol === "tcp" ? tcpFlags.SYN : 0,
     };
   }
 }

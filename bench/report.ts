@@ -20,8 +20,8 @@ export function tableHead(): string {
   return row("", "target", "ns", "least-most", "Mpps", "ratio", "goal");
 }
 
-/** A line for each target; ratios are to the usual design. `earlier`: the scenarios that goals may refer to. */
-export function tableOf(result: ScenarioResult, earlier: readonly ScenarioResult[]): string {
+/** A line for each target; ratios are to the usual design. */
+export function tableOf(result: ScenarioResult): string {
   return result.figures
     .map((figure, index) => {
       const title = index === 0 ? result.scenario.title : "";
@@ -29,29 +29,23 @@ export function tableOf(result: ScenarioResult, earlier: readonly ScenarioResult
       const range = `${least.toFixed(1)}-${most.toFixed(1)}`;
       const rate = median > 0.5 ? (1000 / median).toFixed(1) : "";
       const ratio = target === "floor" ? "" : (figure.ratios["usual"] ?? NaN).toFixed(2);
-      return row(title, target, median.toFixed(1), range, rate, ratio, goalsOf(result.scenario, figure, earlier));
+      return row(title, target, median.toFixed(1), range, rate, ratio, goalsOf(result.scenario, figure));
     })
     .join("\n");
 }
 
-function goalsOf(scenario: Scenario, figure: Figure, earlier: readonly ScenarioResult[]): string {
-  const goals = (scenario.goals[figure.target] ?? []).map(({ against, of, atMost }) => {
-    const ratio = of === undefined ? (figure.ratios[against] ?? NaN) : figure.median / medianOf(earlier, of, against);
-    const told = of === undefined && against === "usual" ? "" : `${ratio.toFixed(2)} `;
-    return `${told}of ${of === undefined ? against : `"${of}"`}, at most ${atMost}: ${verdict(ratio, ratio <= atMost)}`;
+function goalsOf(scenario: Scenario, figure: Figure): string {
+  const goals = (scenario.goals[figure.target] ?? []).map((goal) => {
+    const ratio = figure.ratios[goal.against] ?? NaN;
+    if ("timesAtLeast" in goal) {
+      const times = scenario.cpus / ratio;
+      const told = `${times.toFixed(2)} times "${goal.against}", at least ${goal.timesAtLeast}`;
+      return `${told}: ${verdict(times, times >= goal.timesAtLeast)}`;
+    }
+    const told = goal.against === "usual" ? "of usual" : `${ratio.toFixed(2)} of "${goal.against}"`;
+    return `${told}, at most ${goal.atMost}: ${verdict(ratio, ratio <= goal.atMost)}`;
   });
-  const { scaling, cpus } = scenario;
-  if (scaling !== undefined && scenario.directors.some((setup) => directorName(setup) === figure.target)) {
-    const times = (cpus * medianOf(earlier, scaling.of, figure.target)) / figure.median;
-    const told = `${times.toFixed(2)} times "${scaling.of}", at least ${scaling.atLeast}`;
-    goals.push(`${told}: ${verdict(times, times >= scaling.atLeast)}`);
-  }
   return goals.join("; ");
-}
-
-function medianOf(results: readonly ScenarioResult[], title: string, target: string): number {
-  const result = results.find(({ scenario }) => scenario.title === title);
-  return result?.figures.find((figure) => figure.target === target)?.median ?? NaN;
 }
 
 function verdict(value: number, met: boolean): string {

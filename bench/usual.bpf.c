@@ -18,7 +18,7 @@
 
 #define RING_PLACES 65537
 #define MAX_SERVICES 1024
-#define MAX_REAL_SERVERS 4096
+#define MAX_REAL_SERVERS 65536
 
 struct flow {
 	__be32 source[4]; /* IPv4 in [0], the others 0 */
