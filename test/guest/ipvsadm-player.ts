@@ -39,7 +39,8 @@ function playReal(namespace: string): Played[] {
   const folder = mkdtempSync(join(tmpdir(), "xlb-ipvsadm-"));
   const quote = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;
   const lines = situations.flatMap(({ steps }, situation) => [
-    `ipvsadm ${clear.words.join(" ")}`,
+    // Its title has three lines; a table that is empty is left as it is.
+    `{ read x; read x; read x; ! read x; } <${table} || ipvsadm ${clear.words.join(" ")}`,
     ...steps.flatMap(({ words, input }, index) => {
       const file = `${folder}/${situation}.${index}`;
       if (input !== undefined) writeFileSync(`${file}.in`, input);

@@ -87,6 +87,9 @@ const mixed = [
   "-a -f 8 -6 -r [fd00:1::2]:0 -g",
 ];
 
+/** The same by one start of the program. */
+const mixedAtOnce = { words: "-R", input: mixed.join("\n") };
+
 const saved = `-A -t 10.0.0.1:http -s wlc -p 300 -M 255.255.255.0
 -a -t 10.0.0.1:http -r 10.1.0.1:http -m -w 1
 ipvsadm -a -t www:80 -r 10.1.0.2:8080 -m -w 2
@@ -105,11 +108,11 @@ export const situations: readonly Situation[] = [
     `-a ${web} -r 10.1.0.2:80 -w 5`,
     ...lists,
   ),
-  situation("a table with something of everything, every list of it", ...mixed, ...lists, [], ...everyList),
-  situation("names that are longer than their columns", ...mixed, "-L --stats", "-L --rate", "-L --tun-info", "-S"),
+  situation("a table with something of everything, every list of it", mixedAtOnce, ...lists, [], ...everyList),
+  situation("names that are longer than their columns", mixedAtOnce, "-L --stats", "-L --rate", "-L --tun-info", "-S"),
   situation(
     "one service of several",
-    ...mixed,
+    mixedAtOnce,
     "-L -n -t 10.0.0.1:80",
     "-L -t www:http --stats",
     "-L -f 7",
@@ -624,7 +627,7 @@ export const situations: readonly Situation[] = [
   situation("help and version", "-h", "--help", "-v", "--version", "-hfoo", "-h --nosuch", "-vL", "-v foo"),
   situation(
     "lists that exclude each other",
-    ...mixed,
+    mixedAtOnce,
     "-L -c --timeout",
     "-L --daemon --timeout",
     `-L -c ${web}`,
@@ -652,7 +655,7 @@ export const situations: readonly Situation[] = [
   ),
   situation(
     "counters set to 0",
-    ...mixed,
+    mixedAtOnce,
     "-Z",
     "-Z -t 10.0.0.1:80",
     "-Z -f 8 -6",
@@ -836,14 +839,7 @@ export const situations: readonly Situation[] = [
     "-L -n",
     "-S -n",
   ),
-  situation(
-    "what -S has saved is what -R restores",
-    ...mixed,
-    "-S",
-    "-C",
-    { words: "-R", input: mixed.join("\n") },
-    "-S",
-  ),
+  situation("what -S has saved is what -R restores", ...mixed, "-S", "-C", mixedAtOnce, "-S"),
 ];
 
 export interface StepResult {
