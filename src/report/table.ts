@@ -144,6 +144,7 @@ function packetLines(snapshot: Snapshot, options: StatisticsTableOptions): strin
     ["drop_", "dropped"],
     ["icmp_", "answered with ICMP"],
     ["reset_", "answered with a TCP reset"],
+    ["hold_", "held back"],
     ["victim_", "displaced connections"],
   ] as const) {
     const reasons = Object.entries(totals)

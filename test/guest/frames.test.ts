@@ -31,7 +31,7 @@ const deliberate: Readonly<Record<string, (difference: Difference, story: Story)
   "IPv4 options that are refused": ({ kernel: [there = ""], xdp: [here = ""] }) => behindIp(there) === behindIp(here),
   // One-packet services have no connections, and what is unknown goes where a new one would go.
   "ICMP errors about a connection": ({ kernel }, { target }) => target.onePacket && kernel.length === 0,
-  // What comes before the first fragment is left to the stack.
+  // No daemon runs that would hold what comes before the first fragment: it is left to the stack.
   "fragments, the last one first": ({ kernel, xdp, verdict }) =>
     /^((tx|redirect) )*(pass )+(tx|redirect)$/.test(verdict) &&
     kernel.length === xdp.length &&

@@ -66,7 +66,7 @@ const plane: PlaneStatistics = {
     victim_expired: 0n,
     victim_closing: 0n,
     victim_half_open: 4n,
-    hold_fragment: 0n,
+    hold_fragment: 6n,
   } satisfies PacketCounters,
   services: [
     {
