@@ -67,6 +67,7 @@ it("a program that was used is, made new, as one that is just loaded", { skip: c
   const used = openProgram();
   const other = openProgram();
   const use = (program: Program) => {
+    program.set({ key: [1n, 1n, 1n, 1n] });
     const netmask = "255.255.255.0";
     return [
       program.service({ realServers: [{ address: "192.168.200.1" }], persistence: { timeout: 300, netmask } }),
@@ -87,5 +88,9 @@ it("a program that was used is, made new, as one that is just loaded", { skip: c
   used.renew();
   assert.notDeepEqual(used.maps.settings.read(0).key, [1n, 1n, 1n, 1n]);
   for (const [name, bytes] of comparable(used)) assert.ok(bytes.equals(pristine.get(name) ?? Buffer.alloc(0)), name);
+  // And what is given to it arrives there as in a new one.
   assert.deepEqual(use(used), first);
+  assert.deepEqual(use(other), first);
+  const given = comparable(other);
+  for (const [name, bytes] of comparable(used)) assert.ok(bytes.equals(given.get(name) ?? Buffer.alloc(0)), name);
 });

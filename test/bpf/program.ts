@@ -117,7 +117,7 @@ export class Program {
   readonly #extras: DataView;
   /** Of every slot its word in the table's memory, by index. */
   readonly #indices: readonly number[];
-  readonly #replies: ReplyTable;
+  #replies: ReplyTable;
   readonly #stations: Station[] = [];
   #nextService = 1;
   #nextRealServer = 1;
@@ -155,6 +155,7 @@ export class Program {
   renew(): void {
     this.unpin();
     this.#loaded.restore();
+    this.#replies = new ReplyTable(this.maps, this.control);
     this.#stations.length = 0;
     this.#nextService = 1;
     this.#nextRealServer = 1;
