@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NetworkInterface, Resolution } from "../../src/dataplane/xdp/network.ts";
+import { Stopwatch } from "../support/starvation.ts";
 
 export interface AgentCall {
   readonly id: number;
@@ -120,6 +121,11 @@ export class Agent {
     });
   }
 
+  /** Judges time net of what this process and the agent lack for want of a processor. */
+  stopwatch(): Stopwatch {
+    return new Stopwatch(this.#child.pid === undefined ? [] : [this.#child.pid]);
+  }
+
   // The caller names the type that the agent's Network has for the method.
   async #call<T>(call: Omit<AgentCall, "id">): Promise<T> {
     const id = this.#id++;
@@ -214,18 +220,13 @@ export function printMac(mac: Uint8Array): string {
     .replaceAll(/(..)(?=.)/g, "$1:");
 }
 
-/** Waits until `probe` gives what is wanted; fails with the last value. Returns the milliseconds it took. */
-export async function until<T>(
-  probe: () => Promise<T> | T,
-  wanted: (value: T) => boolean,
-  limit = 5000,
-): Promise<number> {
-  const began = performance.now();
+/** Waits until `probe` gives what is wanted; fails after a minute, with the last value. */
+export async function until<T>(probe: () => Promise<T> | T, wanted: (value: T) => boolean): Promise<void> {
+  const deadline = performance.now() + 60_000;
   for (;;) {
     const value = await probe();
-    const took = performance.now() - began;
-    if (wanted(value)) return took;
-    if (took > limit) throw new Error(`not so after ${limit} ms: ${JSON.stringify(value)}`);
+    if (wanted(value)) return;
+    if (performance.now() > deadline) throw new Error(`not so within a minute: ${JSON.stringify(value)}`);
     await sleep(10);
   }
 }

@@ -24,11 +24,10 @@ function connectHost(lab: Namespaces, mac: string): void {
   lab.ip("host", `link set eth0 address ${mac}\naddr add 10.0.0.2/24 dev eth0\naddr add fd00::2/64 dev eth0 nodad`);
 }
 
-async function resolvesTo(agent: Agent, address: string, mac: string, limit?: number): Promise<number> {
-  return await until(
+async function resolvesTo(agent: Agent, address: string, mac: string): Promise<void> {
+  await until(
     () => agent.hop(address),
     (hop) => hop === mac,
-    limit,
   );
 }
 
@@ -175,7 +174,7 @@ void describe("what the kernel knows of the network", { skip, concurrency: 4 }, 
         (hop) => hop === "no answer from neighbour 10.0.0.9 on eth1",
       );
       lab.ip("host", "addr add 10.0.0.9/24 dev eth0");
-      await resolvesTo(agent, "10.0.0.9", "02:00:00:00:00:02", 12000);
+      await resolvesTo(agent, "10.0.0.9", "02:00:00:00:00:02");
     });
   });
 
@@ -239,8 +238,9 @@ void describe("a changed MAC address", { skip, concurrency: 4 }, () => {
       // Announced as keepalived does after a takeover.
       lab.run("host", "sysctl", "-q", "-w", "net.ipv4.conf.all.arp_notify=1", "net.ipv4.conf.eth0.arp_notify=1");
       lab.ip("host", "link set eth0 address 02:00:00:00:00:55");
-      const took = await resolvesTo(agent, "10.0.0.2", "02:00:00:00:00:55");
-      assert.ok(took < 1500, `took ${took} ms`);
+      const watch = agent.stopwatch();
+      await resolvesTo(agent, "10.0.0.2", "02:00:00:00:00:55");
+      assert.ok(watch.netMs() < 1500, `took ${watch.netMs()} ms`);
     });
   });
 
@@ -252,12 +252,12 @@ void describe("a changed MAC address", { skip, concurrency: 4 }, () => {
       // The interface stays up, and no packet leaves it: the director cannot know.
       lab.run("host", "sysctl", "-q", "-w", "net.ipv6.conf.eth0.ndisc_notify=0");
       lab.ip("host", "link set eth0 address 02:00:00:00:00:66");
-      const limit = 12000;
-      const [ipv4, ipv6] = await Promise.all([
-        resolvesTo(agent, "10.0.0.2", "02:00:00:00:00:66", limit),
-        resolvesTo(agent, "fd00::2", "02:00:00:00:00:66", limit),
+      const watch = agent.stopwatch();
+      await Promise.all([
+        resolvesTo(agent, "10.0.0.2", "02:00:00:00:00:66"),
+        resolvesTo(agent, "fd00::2", "02:00:00:00:00:66"),
       ]);
-      assert.ok(ipv4 < 10000 && ipv6 < 10000, `took ${ipv4} and ${ipv6} ms`);
+      assert.ok(watch.netMs() < 10000, `took ${watch.netMs()} ms`);
     });
   });
 
@@ -282,8 +282,9 @@ void describe("a changed MAC address", { skip, concurrency: 4 }, () => {
       await resolvesTo(agent, "10.0.0.2", "02:00:00:00:00:01");
       lab.ip("first", "link del eth0");
       lab.ip("second", "addr add 10.0.0.2/24 dev eth0");
-      const took = await resolvesTo(agent, "10.0.0.2", "02:00:00:00:00:02", 12000);
-      assert.ok(took < 10000, `took ${took} ms`);
+      const watch = agent.stopwatch();
+      await resolvesTo(agent, "10.0.0.2", "02:00:00:00:00:02");
+      assert.ok(watch.netMs() < 10000, `took ${watch.netMs()} ms`);
     } finally {
       await lab.close();
     }
@@ -387,13 +388,11 @@ void describe("neighbours that are kept", { skip, concurrency: 4 }, () => {
       await until(
         () => all("02:00:00:00:00:02"),
         (count) => count === addresses.length,
-        10000,
       );
       lab.ip("host", "link set eth0 address 02:00:00:00:00:03");
       await until(
         () => all("02:00:00:00:00:03"),
         (count) => count === addresses.length,
-        20000,
       );
     });
   });

@@ -4,10 +4,12 @@ import { readFileSync } from "node:fs";
 /** Of /proc/stat, by proc(5). */
 const ticksPerSecond = 100;
 
-/** How long the main thread of this process was ready to run and did not, since its start, milliseconds. */
-function waitedMs(): number {
+/** How long the main threads of processes were ready to run and did not, since their start, milliseconds. */
+function waitedMs(processes: readonly (number | "self")[]): number {
   // Time on a processor, time of waiting for one, nanoseconds. Not every kernel counts it.
-  return Number(read("/proc/self/schedstat").split(" ")[1] ?? 0) / 1e6;
+  return (
+    processes.reduce<number>((sum, each) => sum + Number(read(`/proc/${each}/schedstat`).split(" ")[1] ?? 0), 0) / 1e6
+  );
 }
 
 /** How long processors of this machine were ready to run and the machine's host did not let them, milliseconds. */
@@ -26,14 +28,21 @@ function read(file: string): string {
 
 /** Goes from its making on. */
 export class Stopwatch {
+  readonly #processes: readonly (number | "self")[];
   readonly #startMs = performance.now();
-  readonly #waitedMs = waitedMs();
+  readonly #waitedMs: number;
   readonly #stolenMs = stolenMs();
   readonly #usage = process.cpuUsage();
 
-  /** For how long this process was kept from running. */
+  /** `others`: process ids of those that this one waits for, which run as long as the stopwatch is asked. */
+  constructor(others: readonly number[] = []) {
+    this.#processes = ["self", ...others];
+    this.#waitedMs = waitedMs(this.#processes);
+  }
+
+  /** For how long this process and the others were kept from running. */
   starvedMs(): number {
-    return waitedMs() - this.#waitedMs + stolenMs() - this.#stolenMs;
+    return waitedMs(this.#processes) - this.#waitedMs + stolenMs() - this.#stolenMs;
   }
 
   /** The time that has passed, less that of starvation. */
