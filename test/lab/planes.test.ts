@@ -47,6 +47,7 @@ class Transfers {
   readonly #process: LabProcess;
   /** One is sent at the beginning. */
   #rounds = 1;
+  #pause = new AbortController();
   #sending: { readonly resting: AbortController; readonly done: Promise<void> } | undefined;
 
   constructor(lab: Lab) {
@@ -74,7 +75,9 @@ class Transfers {
     const run = async (): Promise<void> => {
       while (!resting.signal.aborted) {
         await this.round();
-        await delay(pauseMs, undefined, { signal: resting.signal }).catch(() => {}); // Ended early: they are to rest.
+        this.#pause = new AbortController();
+        const signal = AbortSignal.any([resting.signal, this.#pause.signal]);
+        await delay(pauseMs, undefined, { signal }).catch(() => {}); // Ended early: they are to rest, or to hurry.
       }
     };
     const done = run();
@@ -85,7 +88,11 @@ class Transfers {
   /** A round that begins from now on has come back, while they keep on. */
   async another(): Promise<void> {
     const wanted = this.#rounds + 2;
-    await waitFor("rounds go on", () => this.#lives() && this.#rounds >= wanted, patienceMs, 500);
+    const begun = (): boolean => {
+      this.#pause.abort();
+      return this.#lives() && this.#rounds >= wanted;
+    };
+    await waitFor("rounds go on", begun, patienceMs, 500);
   }
 
   /** Nothing is on its way any more, not even an acknowledgement. */
