@@ -217,7 +217,7 @@ describe("http checks of servers that misbehave", () => {
       const server = await serve(respond(answer));
       const result = await attemptOnce(specOf({ port: server.port, receive: "^OK$" }));
       assert.equal(result.up, up, result.detail);
-      assert.ok(result.durationMs < 900, result.detail);
+      assert.ok(result.durationMs < 10_000, `not before its deadline of 20 s: ${result.detail}`);
       await server.close();
     });
   }
