@@ -74,6 +74,9 @@ static __always_inline __u64 tree_key(struct fraction of, const bool wide)
 		return TREE_KEY_NEVER;
 	if (wide)
 		return (__u64)of.weight << 32 | of.cost;
+	/* Most weights are, and a division takes longer than a walk of three levels. */
+	if (of.weight == 1)
+		return (__u64)of.cost << 32;
 	return ((__u64)of.cost << 32) / of.weight;
 }
 
@@ -116,17 +119,16 @@ static __always_inline struct tree_words *siblings_at(__u32 tree, __u32 position
 static __always_inline void tree_walk(const struct service *service, struct tree_words winner,
 				      __u32 leaf, const bool wide)
 {
-	__u32 tree = service->tree, position = 2 * service->tree_leaves - 1 - leaf;
+	__u32 half = service->tree / 2, position = 2 * service->tree_leaves - 1 - leaf;
 
-	for (int level = 0; level < TREE_LEVELS; level++) {
-		struct tree_words *siblings = siblings_at(tree, position), other;
+	for (position &= (1U << TREE_LEVELS) - 1; position; position >>= 1) {
+		struct tree_words *siblings, other;
 		__u64 right = position & 1, mask;
 
+		siblings = (struct tree_words *)lookup(tree_nodes, half + position / 2);
 		if (!siblings)
 			return;
 		siblings[right] = winner;
-		if (position <= 1)
-			return;
 		other = siblings[right ^ 1];
 		mask = less_mask(winner.key, other.key, right, wide);
 		/* Or clang sees what it is, and makes the branch after all. */
@@ -134,7 +136,6 @@ static __always_inline void tree_walk(const struct service *service, struct tree
 		winner.key = other.key ^ ((winner.key ^ other.key) & mask);
 		winner.real_server = other.real_server ^
 				     ((winner.real_server ^ other.real_server) & mask);
-		position >>= 1;
 	}
 }
 
