@@ -5,7 +5,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { availableParallelism, release } from "node:os";
+import { release } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { openNetwork } from "../src/dataplane/xdp/netlink-network.ts";
@@ -194,7 +194,7 @@ async function bench(rounds: number, seconds: number): Promise<void> {
     }
   }
   const forwarding = median(found.get(present[0]!) ?? []);
-  process.stdout.write(`Linux ${release()}, ${availableParallelism()} CPUs, one of them at work; ${rounds} rounds\n`);
+  process.stdout.write(`Linux ${release()}, one CPU at work; ${rounds} rounds\n`);
   process.stdout.write("                            packets/s   ratio to forwarding   least-most ns\n");
   for (const [way, results] of found) print(way.name, results, forwarding);
 }
