@@ -612,7 +612,6 @@ static __always_inline int template_open(const struct packet *packet, __u64 hash
 					 const __be32 *network, __be16 port, __u32 id)
 {
 	__u32 tick = sweep.tick;
-	struct connection_extra *extra;
 	struct real_server_load *load;
 	int claimed;
 
@@ -620,9 +619,6 @@ static __always_inline int template_open(const struct packet *packet, __u64 hash
 	if (claimed <= 0)
 		return claimed;
 	write_detail(claimed - 1, packet->family, network, 0, port);
-	extra = lookup(connection_extras, claimed - 1);
-	if (extra)
-		extra->used = tick;
 	begin_template(claimed - 1);
 	load = lookup(real_server_loads, id);
 	if (load)

@@ -116,7 +116,7 @@ __noinline int link_template(__u32 index, __u32 template)
 	return 0;
 }
 
-/* The caller has put a template into the slot: no connection came by it yet. */
+/* The caller has put a template into the slot: used now, and no connection came by it yet. */
 __noinline int begin_template(__u32 index)
 {
 	struct connection_extra *extra = lookup(connection_extras, index);
@@ -126,6 +126,7 @@ __noinline int begin_template(__u32 index)
 		settings.templates = 1;
 	if (!extra)
 		return 0;
+	extra->used = sweep.tick;
 	before = __sync_lock_test_and_set(&extra->link, fresh);
 	settle_link(before);
 	return 0;

@@ -113,19 +113,18 @@ static __always_inline struct tree_words tree_leaf(__u32 scheduler, __u32 id, co
 
 static __always_inline struct tree_words *siblings_at(__u32 tree, __u32 position)
 {
-	return (struct tree_words *)lookup(tree_nodes, (tree + position) / 2);
+	return (struct tree_words *)lookup(tree_nodes, tree / 2 + position / 2);
 }
 
 static __always_inline void tree_walk(const struct service *service, struct tree_words winner,
 				      __u32 leaf, const bool wide)
 {
-	__u32 half = service->tree / 2, position = 2 * service->tree_leaves - 1 - leaf;
+	__u32 tree = service->tree, position = 2 * service->tree_leaves - 1 - leaf;
 
 	for (position &= (1U << TREE_LEVELS) - 1; position; position >>= 1) {
-		struct tree_words *siblings, other;
+		struct tree_words *siblings = siblings_at(tree, position), other;
 		__u64 right = position & 1, mask;
 
-		siblings = (struct tree_words *)lookup(tree_nodes, half + position / 2);
 		if (!siblings)
 			return;
 		siblings[right] = winner;
