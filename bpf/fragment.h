@@ -146,11 +146,12 @@ static __always_inline __u32 await_first(const struct packet *packet)
 	present = bpf_map_lookup_elem(&fragments, &key);
 	if (!present)
 		return FRAGMENT_OF_STACK;
-	if (present->real_server != FRAGMENT_AWAITED && is_fresh(present))
+	if (present->real_server == FRAGMENT_AWAITED)
+		return FRAGMENT_AWAITED;
+	if (is_fresh(present))
 		return present->real_server;
 	/* Of an earlier packet with this identification. */
-	if (present->real_server != FRAGMENT_AWAITED)
-		bpf_map_update_elem(&fragments, &key, &value, BPF_ANY);
+	bpf_map_update_elem(&fragments, &key, &value, BPF_ANY);
 	return FRAGMENT_AWAITED;
 }
 
