@@ -17,6 +17,9 @@
 #define EINVAL 22
 #define ENOSPC 28
 
+#define SERVICE_SLOTS_EACH 8 /* so that a slot is nearly always in its own place */
+#define SERVICE_DOUBLINGS 8  /* from MIN_SERVICE_SLOTS to MAX_SERVICE_SLOTS */
+
 static __always_inline int start_sweep(void)
 {
 	struct sweeper *timer = lookup(sweeper, 0);
@@ -34,37 +37,43 @@ static __always_inline int start_sweep(void)
 	return bpf_timer_start(&timer->timer, SWEEP_INTERVAL_NS, 0);
 }
 
-/* A deleted slot is taken again; probing ends at a free one. */
-__noinline int put_service(const struct service_slot *wanted)
+static __always_inline bool is_taken(const struct service_slot *slot)
+{
+	return slot->kind != SERVICE_SLOT_FREE && slot->kind != SERVICE_SLOT_DELETED;
+}
+
+/*
+ * Puts the slot into the table of that size, in place of the one that is the
+ * same but for its service. A deleted one is taken again; probing ends at a
+ * free one. Returns 1 if that one was taken, else 0 or -errno.
+ */
+__noinline int put_into(__u32 size, const struct service_slot *wanted)
 {
 	if (!wanted)
 		return -EINVAL;
-	if (wanted->kind == SERVICE_SLOT_OWN_IPV4)
-		settings.own_addresses |= own_address_bit(wanted->address);
 	__u32 home =
 		service_slot_home(wanted->address, wanted->port | (__u32)wanted->protocol << 16);
 	struct service_slot *place = NULL;
+	int more;
 
 	for (__u32 probe = 0; probe < SERVICE_PROBES; probe++) {
-		__u32 index = (home + probe) & (MAX_SERVICE_SLOTS - 1);
-		struct service_slot *slot = bpf_map_lookup_elem(&service_slots, &index);
+		struct service_slot *slot = service_slot_at(size, home + probe);
 
 		if (!slot)
 			return -EINVAL;
-		if (slot->kind != SERVICE_SLOT_FREE && slot->kind != SERVICE_SLOT_DELETED &&
-		    service_slot_is(slot, wanted->address, wanted->port, wanted->protocol,
-				    wanted->kind)) {
+		if (is_taken(slot) && service_slot_is(slot, wanted->address, wanted->port,
+						      wanted->protocol, wanted->kind)) {
 			slot->service = wanted->service;
 			return 0;
 		}
-		if (!place &&
-		    (slot->kind == SERVICE_SLOT_FREE || slot->kind == SERVICE_SLOT_DELETED))
+		if (!place && !is_taken(slot))
 			place = slot;
 		if (slot->kind == SERVICE_SLOT_FREE)
 			break;
 	}
 	if (!place)
 		return -ENOSPC;
+	more = place->kind == SERVICE_SLOT_FREE;
 	/* The kind goes last: until then no packet sees the slot. */
 	__builtin_memcpy(place->address, wanted->address, sizeof(place->address));
 	place->port = wanted->port;
@@ -72,20 +81,114 @@ __noinline int put_service(const struct service_slot *wanted)
 	place->service = wanted->service;
 	barrier();
 	*(volatile __u8 *)&place->kind = wanted->kind;
+	return more;
+}
+
+/* A table that no packet looks in yet. */
+struct growth {
+	__u32 size;
+	__u32 used;
+	int error;
+};
+
+static long clear_slot(__u32 i, void *context)
+{
+	const struct growth *growth = context;
+	struct service_slot *slot = service_slot_at(growth->size, i);
+
+	if (slot)
+		slot->kind = SERVICE_SLOT_FREE;
 	return 0;
 }
 
+static long copy_slot(__u32 i, void *context)
+{
+	struct service_slot *slot = service_slot_at(settings.service_slots, i);
+	struct growth *growth = context;
+	struct service_slot copy;
+	int more;
+
+	if (!slot || !is_taken(slot))
+		return 0;
+	copy = *slot;
+	more = put_into(growth->size, &copy);
+	if (more < 0) {
+		growth->error = more;
+		return 1;
+	}
+	growth->used += more;
+	return 0;
+}
+
+/* All that is in the table goes to one of that size; packets look there when it is whole. */
+__noinline int grow_services(__u32 size)
+{
+	struct growth growth = { .size = size };
+
+	/* What did not fit may have been left there. */
+	bpf_loop(size, clear_slot, &growth, 0);
+	bpf_loop(settings.service_slots, copy_slot, &growth, 0);
+	if (growth.error)
+		return growth.error;
+	settings.service_slots_used = growth.used;
+	barrier();
+	*(volatile __u32 *)&settings.service_slots = size;
+	return 0;
+}
+
+/* The table is doubled where it has no place near the slot's own, or when it lacks SERVICE_SLOTS_EACH. */
+__noinline int put_service(const struct service_slot *wanted)
+{
+	__u32 size = settings.service_slots;
+	int more;
+
+	if (!wanted)
+		return -EINVAL;
+	if (wanted->kind == SERVICE_SLOT_OWN_IPV4)
+		settings.own_addresses |= own_address_bit(wanted->address);
+	more = put_into(size, wanted);
+	for (int i = 0; i < SERVICE_DOUBLINGS && more == -ENOSPC; i++) {
+		if (size >= MAX_SERVICE_SLOTS)
+			break;
+		size *= 2;
+		if (!grow_services(size))
+			more = put_into(size, wanted);
+	}
+	if (more < 0)
+		return more;
+	settings.service_slots_used += more;
+	/* It cannot fail but for want of room, and then this one still has some. */
+	if (SERVICE_SLOTS_EACH * settings.service_slots_used > size && size < MAX_SERVICE_SLOTS)
+		grow_services(2 * size);
+	return 0;
+}
+
+/* Probing goes on behind a deleted slot, unless nothing lies there. */
 __noinline int delete_service(const struct service_slot *wanted)
 {
 	if (!wanted)
 		return -EINVAL;
-	struct service_slot *slot =
-		service_slot_find(wanted->address, wanted->port, wanted->protocol, wanted->kind);
+	__u32 home =
+		service_slot_home(wanted->address, wanted->port | (__u32)wanted->protocol << 16);
+	__u32 size = settings.service_slots;
 
-	if (!slot)
-		return -ENOENT;
-	slot->kind = SERVICE_SLOT_DELETED;
-	return 0;
+	for (__u32 probe = 0; probe < SERVICE_PROBES; probe++) {
+		struct service_slot *slot = service_slot_at(size, home + probe);
+		struct service_slot *next = service_slot_at(size, home + probe + 1);
+
+		if (!slot || !next)
+			return -EINVAL;
+		if (service_slot_is(slot, wanted->address, wanted->port, wanted->protocol,
+				    wanted->kind)) {
+			slot->kind = next->kind == SERVICE_SLOT_FREE ? SERVICE_SLOT_FREE
+								     : SERVICE_SLOT_DELETED;
+			settings.service_slots_used -= slot->kind == SERVICE_SLOT_FREE;
+			return 0;
+		}
+		if (slot->kind == SERVICE_SLOT_FREE)
+			return -ENOENT;
+	}
+	return -ENOENT;
 }
 
 struct tree_build {

@@ -12,11 +12,12 @@
 #include <linux/types.h>
 
 /* Raised when a pinned map of an older version can no longer be read. */
-#define LAYOUT_VERSION 3
+#define LAYOUT_VERSION 4
 
 /* Limits known at compile time; sizes of maps are set before loading. */
 #define MAX_INTERFACES 256	/* a power of two */
-#define MAX_SERVICE_SLOTS 16384 /* a power of two, four times the services */
+#define MIN_SERVICE_SLOTS 64	/* a power of two, as all sizes of the service table */
+#define MAX_SERVICE_SLOTS 16384 /* four times the services */
 #define MAX_SERVICES 4096	/* service ids 1 to 4095 */
 #define MAX_REAL_SERVERS 65536	/* real-server ids 1 to 65535: 16 bits of a slot */
 #define SLOTS_PER_LINE 8	/* 8 slots of 8 bytes: a cache line */
@@ -155,7 +156,13 @@ struct interface {
 	__u16 mtu;   /* bytes; longer ones were merged by GRO. 0: unknown */
 };
 
-/* Service table: linear probing over 32-byte slots, written by control(). */
+/*
+ * Service table: linear probing over 32-byte slots, written by control(). It is
+ * no larger than keeps nearly every slot in its own place, so that packets of
+ * many services meet few pages, and doubled when it must be. A table of n slots
+ * begins at slot n: each size has its place, and settings.service_slots tells
+ * which one packets look in.
+ */
 struct service_slot {
 	__be32 address[4]; /* IPv4 in address[3], the others 0 */
 	__be16 port;	   /* 0: all ports */
@@ -445,8 +452,10 @@ struct packet_counters {
 /* Set by user space, read by the program; survives a new program. Lies in `.data.settings`. */
 struct settings {
 	__u32 layout_version;
-	__u32 line_mask;	    /* lines of the connection table less one */
-	__u64 key[4];		    /* secret of the connection hash; [1] and [3] odd */
+	__u32 line_mask;	  /* lines of the connection table less one */
+	__u64 key[4];		  /* secret of the connection hash; [1] and [3] odd */
+	__u32 service_slots;	  /* size of the service table, and where it begins; by control() */
+	__u32 service_slots_used; /* those that are not free; by control() */
 	__u32 timeout[STATE_COUNT]; /* seconds, by enum connection_state */
 	__u32 all_ports_services;   /* some service has port 0 */
 	__u32 icmp_per_second;	    /* rate limit of ICMP errors, per CPU; 0: none are sent */

@@ -16,6 +16,7 @@
 
 struct settings settings SEC(".data.settings") = {
 	.layout_version = LAYOUT_VERSION,
+	.service_slots = MIN_SERVICE_SLOTS,
 	.lblc_expiration = LBLC_EXPIRATION,
 	.lblcr_expiration = LBLC_EXPIRATION,
 };
@@ -31,7 +32,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, MAX_SERVICE_SLOTS);
+	__uint(max_entries, 2 * MAX_SERVICE_SLOTS);
 	__type(key, __u32);
 	__type(value, struct service_slot);
 } service_slots SEC(".maps");
@@ -71,8 +72,10 @@ struct {
 	__type(value, struct real_server);
 } real_servers SEC(".maps");
 
+/* Set before load: a row of MAX_REAL_SERVERS for each CPU, see counters.h. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, MAX_REAL_SERVERS);
 	__type(key, __u32);
 	__type(value, struct real_server_counters);
@@ -95,8 +98,10 @@ struct {
 	__type(value, __u32);
 } same_endpoints SEC(".maps");
 
+/* Set before load: as real_server_counters. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, MAX_REAL_SERVERS);
 	__type(key, __u32);
 	__type(value, struct reply_counters);

@@ -89,7 +89,7 @@ static __always_inline bool virtual_endpoint(__u32 id, const struct packet *pack
 
 static __always_inline void count_reply(__u32 id, __u32 bytes)
 {
-	struct reply_counters *counters = lookup(reply_counters, id);
+	struct reply_counters *counters = lookup(reply_counters, counters_place(id));
 
 	if (counters) {
 		counters->packets++;

@@ -49,14 +49,20 @@ static __always_inline bool service_slot_is(const struct service_slot *slot, con
 	       slot->address[2] == address[2];
 }
 
+/* `size`: of the table. */
+static __always_inline struct service_slot *service_slot_at(__u32 size, __u32 place)
+{
+	return lookup(service_slots, size + (place & (size - 1)));
+}
+
 static __always_inline struct service_slot *service_slot_find(const __be32 *address, __be16 port,
 							      __u8 protocol, __u8 kind)
 {
 	__u32 home = service_slot_home(address, port | (__u32)protocol << 16);
+	__u32 size = settings.service_slots;
 
 	for (__u32 probe = 0; probe < SERVICE_PROBES; probe++) {
-		__u32 index = (home + probe) & (MAX_SERVICE_SLOTS - 1);
-		struct service_slot *slot = bpf_map_lookup_elem(&service_slots, &index);
+		struct service_slot *slot = service_slot_at(size, home + probe);
 
 		if (!slot)
 			return NULL;

@@ -69,9 +69,7 @@ function trace(program: Program, bytes: Uint8Array): object {
     data: withoutIdentification(data).toString("hex"),
     counters: program.counters(),
     packets: ids.map((id) => program.packets(id)),
-    bytes: ids.map((id) =>
-      (program.maps.counters.readRange(id, 1)[0] ?? []).reduce((sum, { bytes }) => sum + bytes, 0n),
-    ),
+    bytes: ids.map((id) => program.maps.counters.sum(id).bytes),
     loads: ids.map((id) => program.load(id)),
     slots: program
       .slots()

@@ -46,10 +46,8 @@ const sizes = {
     service_states: services,
     ring_segments: services,
     real_servers: realServers,
-    real_server_counters: realServers,
     real_server_loads: realServers,
     real_server_histories: realServers,
-    reply_counters: realServers,
     same_endpoints: realServers,
     tunnels: realServers,
   },
@@ -308,7 +306,7 @@ export class Program {
 
   /** What the real server has sent through the director. */
   replies(realServer: number): bigint {
-    return (this.maps.replyCounters.readRange(realServer, 1)[0] ?? []).reduce((sum, { packets }) => sum + packets, 0n);
+    return this.maps.replyCounters.sum(realServer).packets;
   }
 
   /** An interface that frames may leave by. */
@@ -318,7 +316,7 @@ export class Program {
   }
 
   packets(realServer: number): bigint {
-    return (this.maps.counters.readRange(realServer, 1)[0] ?? []).reduce((sum, { packets }) => sum + packets, 0n);
+    return this.maps.counters.sum(realServer).packets;
   }
 
   load(realServer: number): RealServerLoad {

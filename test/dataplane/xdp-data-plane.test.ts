@@ -7,6 +7,7 @@ import { openMaps } from "../../src/dataplane/xdp/maps.ts";
 import { mapPath } from "../../src/dataplane/xdp/load.ts";
 import * as layout from "../../src/dataplane/xdp/layout.generated.ts";
 import { NotRunningError, openXdpReader } from "../../src/dataplane/xdp/reader.ts";
+import { readSlots } from "../../src/dataplane/xdp/stored.ts";
 import { printIdentity, realServerKey } from "../../src/model/service.ts";
 import type { ServiceIdentity, VirtualService } from "../../src/model/service.ts";
 import type { DirectorState } from "../../src/model/state.ts";
@@ -440,8 +441,8 @@ test("own addresses and outgoing interfaces are known to the data path", options
   await folder.apply(addService(service("rr")), add(real("10.1.0.1")));
   const maps = openMaps(folder.native, folder.bpffs, false);
   const own = () =>
-    Array.from({ length: layout.MAX_SERVICE_SLOTS }, (_, index) => maps.serviceSlots.read(index).kind).filter(
-      (kind) =>
+    [...readSlots(maps)].filter(
+      ({ slot: { kind } }) =>
         kind === layout.serviceSlotKind.SERVICE_SLOT_OWN_IPV4 || kind === layout.serviceSlotKind.SERVICE_SLOT_OWN_IPV6,
     ).length;
   assert.equal(own(), 3);

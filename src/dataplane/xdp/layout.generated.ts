@@ -18,8 +18,9 @@ export interface Codec<T> {
   encode(value: T): Uint8Array;
 }
 
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 export const MAX_INTERFACES = 256;
+export const MIN_SERVICE_SLOTS = 64;
 export const MAX_SERVICE_SLOTS = 16384;
 export const MAX_SERVICES = 4096;
 export const MAX_REAL_SERVERS = 65536;
@@ -1440,11 +1441,13 @@ export const packetCounters = {
   },
 } as const satisfies Codec<PacketCounters>;
 
-/** `struct settings`, 248 bytes. */
+/** `struct settings`, 256 bytes. */
 export interface Settings {
   readonly layout_version: number;
   readonly line_mask: number;
   readonly key: readonly bigint[];
+  readonly service_slots: number;
+  readonly service_slots_used: number;
   readonly timeout: readonly number[];
   readonly all_ports_services: number;
   readonly icmp_per_second: number;
@@ -1468,31 +1471,33 @@ export interface Settings {
 }
 
 export const settings = {
-  size: 248,
+  size: 256,
   fields: {
     layout_version: { offset: 0, size: 4 },
     line_mask: { offset: 4, size: 4 },
     key: { offset: 8, size: 32 },
-    timeout: { offset: 40, size: 128 },
-    all_ports_services: { offset: 168, size: 4 },
-    icmp_per_second: { offset: 172, size: 4 },
-    templates: { offset: 176, size: 4 },
-    ftp_services: { offset: 180, size: 4 },
-    masquerades: { offset: 184, size: 4 },
-    fellows: { offset: 188, size: 4 },
-    own_addresses: { offset: 192, size: 8 },
-    conn_reuse_mode: { offset: 200, size: 4 },
-    expire_nodest_conn: { offset: 204, size: 4 },
-    expire_quiescent_template: { offset: 208, size: 4 },
-    sloppy_tcp: { offset: 212, size: 4 },
-    sloppy_sctp: { offset: 216, size: 4 },
-    resets_per_second: { offset: 220, size: 4 },
-    limits: { offset: 224, size: 4 },
-    idle_timeouts: { offset: 228, size: 4 },
-    lblc_expiration: { offset: 232, size: 4 },
-    lblcr_expiration: { offset: 236, size: 4 },
-    vlan_links: { offset: 240, size: 4 },
-    fragment_room: { offset: 244, size: 4 },
+    service_slots: { offset: 40, size: 4 },
+    service_slots_used: { offset: 44, size: 4 },
+    timeout: { offset: 48, size: 128 },
+    all_ports_services: { offset: 176, size: 4 },
+    icmp_per_second: { offset: 180, size: 4 },
+    templates: { offset: 184, size: 4 },
+    ftp_services: { offset: 188, size: 4 },
+    masquerades: { offset: 192, size: 4 },
+    fellows: { offset: 196, size: 4 },
+    own_addresses: { offset: 200, size: 8 },
+    conn_reuse_mode: { offset: 208, size: 4 },
+    expire_nodest_conn: { offset: 212, size: 4 },
+    expire_quiescent_template: { offset: 216, size: 4 },
+    sloppy_tcp: { offset: 220, size: 4 },
+    sloppy_sctp: { offset: 224, size: 4 },
+    resets_per_second: { offset: 228, size: 4 },
+    limits: { offset: 232, size: 4 },
+    idle_timeouts: { offset: 236, size: 4 },
+    lblc_expiration: { offset: 240, size: 4 },
+    lblcr_expiration: { offset: 244, size: 4 },
+    vlan_links: { offset: 248, size: 4 },
+    fragment_room: { offset: 252, size: 4 },
   },
   read(view: DataView, at: number): Settings {
     return {
@@ -1504,26 +1509,28 @@ export const settings = {
         view.getBigUint64(at + 24, true),
         view.getBigUint64(at + 32, true),
       ],
-      timeout: Array.from({ length: 32 }, (_, i) => view.getUint32(at + 40 + i * 4, true)),
-      all_ports_services: view.getUint32(at + 168, true),
-      icmp_per_second: view.getUint32(at + 172, true),
-      templates: view.getUint32(at + 176, true),
-      ftp_services: view.getUint32(at + 180, true),
-      masquerades: view.getUint32(at + 184, true),
-      fellows: view.getUint32(at + 188, true),
-      own_addresses: view.getBigUint64(at + 192, true),
-      conn_reuse_mode: view.getUint32(at + 200, true),
-      expire_nodest_conn: view.getUint32(at + 204, true),
-      expire_quiescent_template: view.getUint32(at + 208, true),
-      sloppy_tcp: view.getUint32(at + 212, true),
-      sloppy_sctp: view.getUint32(at + 216, true),
-      resets_per_second: view.getUint32(at + 220, true),
-      limits: view.getUint32(at + 224, true),
-      idle_timeouts: view.getUint32(at + 228, true),
-      lblc_expiration: view.getUint32(at + 232, true),
-      lblcr_expiration: view.getUint32(at + 236, true),
-      vlan_links: view.getUint32(at + 240, true),
-      fragment_room: view.getInt32(at + 244, true),
+      service_slots: view.getUint32(at + 40, true),
+      service_slots_used: view.getUint32(at + 44, true),
+      timeout: Array.from({ length: 32 }, (_, i) => view.getUint32(at + 48 + i * 4, true)),
+      all_ports_services: view.getUint32(at + 176, true),
+      icmp_per_second: view.getUint32(at + 180, true),
+      templates: view.getUint32(at + 184, true),
+      ftp_services: view.getUint32(at + 188, true),
+      masquerades: view.getUint32(at + 192, true),
+      fellows: view.getUint32(at + 196, true),
+      own_addresses: view.getBigUint64(at + 200, true),
+      conn_reuse_mode: view.getUint32(at + 208, true),
+      expire_nodest_conn: view.getUint32(at + 212, true),
+      expire_quiescent_template: view.getUint32(at + 216, true),
+      sloppy_tcp: view.getUint32(at + 220, true),
+      sloppy_sctp: view.getUint32(at + 224, true),
+      resets_per_second: view.getUint32(at + 228, true),
+      limits: view.getUint32(at + 232, true),
+      idle_timeouts: view.getUint32(at + 236, true),
+      lblc_expiration: view.getUint32(at + 240, true),
+      lblcr_expiration: view.getUint32(at + 244, true),
+      vlan_links: view.getUint32(at + 248, true),
+      fragment_room: view.getInt32(at + 252, true),
     };
   },
   write(view: DataView, at: number, value: Settings): void {
@@ -1533,35 +1540,37 @@ export const settings = {
     value.key.forEach((item, i) => {
       view.setBigUint64(at + 8 + i * 8, item, true);
     });
+    view.setUint32(at + 40, value.service_slots, true);
+    view.setUint32(at + 44, value.service_slots_used, true);
     checkLength(value.timeout, 32);
     value.timeout.forEach((item, i) => {
-      view.setUint32(at + 40 + i * 4, item, true);
+      view.setUint32(at + 48 + i * 4, item, true);
     });
-    view.setUint32(at + 168, value.all_ports_services, true);
-    view.setUint32(at + 172, value.icmp_per_second, true);
-    view.setUint32(at + 176, value.templates, true);
-    view.setUint32(at + 180, value.ftp_services, true);
-    view.setUint32(at + 184, value.masquerades, true);
-    view.setUint32(at + 188, value.fellows, true);
-    view.setBigUint64(at + 192, value.own_addresses, true);
-    view.setUint32(at + 200, value.conn_reuse_mode, true);
-    view.setUint32(at + 204, value.expire_nodest_conn, true);
-    view.setUint32(at + 208, value.expire_quiescent_template, true);
-    view.setUint32(at + 212, value.sloppy_tcp, true);
-    view.setUint32(at + 216, value.sloppy_sctp, true);
-    view.setUint32(at + 220, value.resets_per_second, true);
-    view.setUint32(at + 224, value.limits, true);
-    view.setUint32(at + 228, value.idle_timeouts, true);
-    view.setUint32(at + 232, value.lblc_expiration, true);
-    view.setUint32(at + 236, value.lblcr_expiration, true);
-    view.setUint32(at + 240, value.vlan_links, true);
-    view.setInt32(at + 244, value.fragment_room, true);
+    view.setUint32(at + 176, value.all_ports_services, true);
+    view.setUint32(at + 180, value.icmp_per_second, true);
+    view.setUint32(at + 184, value.templates, true);
+    view.setUint32(at + 188, value.ftp_services, true);
+    view.setUint32(at + 192, value.masquerades, true);
+    view.setUint32(at + 196, value.fellows, true);
+    view.setBigUint64(at + 200, value.own_addresses, true);
+    view.setUint32(at + 208, value.conn_reuse_mode, true);
+    view.setUint32(at + 212, value.expire_nodest_conn, true);
+    view.setUint32(at + 216, value.expire_quiescent_template, true);
+    view.setUint32(at + 220, value.sloppy_tcp, true);
+    view.setUint32(at + 224, value.sloppy_sctp, true);
+    view.setUint32(at + 228, value.resets_per_second, true);
+    view.setUint32(at + 232, value.limits, true);
+    view.setUint32(at + 236, value.idle_timeouts, true);
+    view.setUint32(at + 240, value.lblc_expiration, true);
+    view.setUint32(at + 244, value.lblcr_expiration, true);
+    view.setUint32(at + 248, value.vlan_links, true);
+    view.setInt32(at + 252, value.fragment_room, true);
   },
   decode(bytes: Uint8Array, at = 0): Settings {
     return settings.read(viewOf(bytes), at);
   },
   encode(value: Settings): Uint8Array {
-    const bytes = new Uint8Array(248);
+    const bytes = new Uint8Array(256);
     settings.write(viewOf(bytes), 0, value);
     return bytes;
   },

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { MapHandle, Native, NativeError, ObjectHandle, ProgramHandle } from "../../native.ts";
-import { LAYOUT_VERSION, SLOTS_PER_LINE, settings as settingsCodec } from "./layout.generated.ts";
+import { LAYOUT_VERSION, MAX_REAL_SERVERS, SLOTS_PER_LINE, settings as settingsCodec } from "./layout.generated.ts";
 import { RefusedError } from "./refusal.ts";
 
 /** Every map that outlives the daemon: name in the object, and of its file under `maps/`. */
@@ -279,6 +279,9 @@ function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): v
   native.objectSetMaxEntries(object, "connections", lines);
   native.objectSetMaxEntries(object, "overflows", Math.ceil(lines / 64));
   native.objectSetMaxEntries(object, "connection_extras", slots);
+  const cpus = native.possibleCpus();
+  native.objectSetMaxEntries(object, "real_server_counters", cpus * MAX_REAL_SERVERS);
+  native.objectSetMaxEntries(object, "reply_counters", cpus * MAX_REAL_SERVERS);
   native.objectSetMaxEntries(object, "ring_segments", defaultRingSegments);
   native.objectSetMaxEntries(object, "ring_members", options.ringMembers ?? defaultRingMembers);
   // Two nodes a leaf, and siblings share an entry.

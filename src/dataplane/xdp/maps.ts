@@ -149,6 +149,39 @@ export class PerCpuArray<T> {
   }
 }
 
+/**
+ * Counters by real-server id, 64-bit words in our own memory: a row of MAX_REAL_SERVERS for each CPU, which alone adds
+ * to it.
+ */
+export class CounterRows<Name extends string> {
+  readonly #words: BigUint64Array;
+  /** Where in an entry each counter lies, in words. */
+  readonly #places: readonly (readonly [name: Name, place: number])[];
+  readonly #entry: number;
+
+  constructor(memory: ArrayBuffer, { size, fields }: Pick<Codec<unknown>, "size" | "fields">, names: readonly Name[]) {
+    this.#words = new BigUint64Array(memory);
+    this.#entry = size / 8;
+    this.#places = names.map((name) => [name, (fields[name]?.offset ?? 0) / 8]);
+  }
+
+  /** Over all CPUs. */
+  sum(id: number): Record<Name, bigint> {
+    const row = layout.MAX_REAL_SERVERS * this.#entry;
+    const sums = this.#places.map(([name, place]) => {
+      let sum = 0n;
+      for (let at = id * this.#entry + place; at < this.#words.length; at += row) sum += Atomics.load(this.#words, at);
+      return [name, sum] as const;
+    });
+    return Object.fromEntries(sums) as Record<Name, bigint>; // one for each place
+  }
+
+  clear(id: number): void {
+    const row = layout.MAX_REAL_SERVERS * this.#entry;
+    for (let at = id * this.#entry; at < this.#words.length; at += row) this.#words.fill(0n, at, at + this.#entry);
+  }
+}
+
 const wordsPerLine = layout.connectionLine.size / 4;
 const detailsAt = layout.connectionLine.fields.detail.offset;
 
@@ -191,8 +224,8 @@ export interface DirectorMaps {
   readonly realServers: MappedArray<RealServer>;
   readonly loads: MappedArray<RealServerLoad>;
   readonly histories: MappedArray<RealServerHistory>;
-  readonly counters: PerCpuArray<RealServerCounters>;
-  readonly replyCounters: PerCpuArray<ReplyCounters>;
+  readonly counters: CounterRows<keyof RealServerCounters>;
+  readonly replyCounters: CounterRows<keyof ReplyCounters>;
   readonly packetCounters: PerCpuArray<PacketCounters>;
   readonly tunnels: MappedArray<Tunnel>;
   /** By real-server id: the next one of its endpoint. */
@@ -234,8 +267,15 @@ export function openMaps(native: Native, bpffs: string, writable: boolean): Dire
       realServers: new MappedArray(native, open("real_servers"), layout.realServer, writable),
       loads: new MappedArray(native, open("real_server_loads"), layout.realServerLoad, writable),
       histories: new MappedArray(native, open("real_server_histories"), layout.realServerHistory, writable),
-      counters: new PerCpuArray(native, open("real_server_counters"), layout.realServerCounters),
-      replyCounters: new PerCpuArray(native, open("reply_counters"), layout.replyCounters),
+      counters: new CounterRows(native.mapMemory(open("real_server_counters"), writable), layout.realServerCounters, [
+        "packets",
+        "bytes",
+        "connections",
+      ]),
+      replyCounters: new CounterRows(native.mapMemory(open("reply_counters"), writable), layout.replyCounters, [
+        "packets",
+        "bytes",
+      ]),
       tunnels: new MappedArray(native, open("tunnels"), layout.tunnel, writable),
       sameEndpoints: new WordMap(native, open("same_endpoints")),
       fragments: open("fragments"),

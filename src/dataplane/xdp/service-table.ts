@@ -865,18 +865,14 @@ export class ServiceTable {
 
   #retire(service: Service, gone: readonly Real[]): void {
     const { maps } = this.#deps;
-    const counters = readCounters(
-      maps,
-      gone.map(({ id }) => id),
-    );
     let { retired_connections: connections, retired_packets: packets, retired_bytes: bytes } = service.record;
     for (const { id, key } of gone) {
-      const of = counters.get(id);
-      connections += of?.connections ?? 0n;
-      packets += of?.packets ?? 0n;
-      bytes += of?.bytes ?? 0n;
-      this.#cursors[service.id * stateWords + retiredRepliesWord]! += of?.packetsOut ?? 0n;
-      this.#cursors[service.id * stateWords + retiredReplyBytesWord]! += of?.bytesOut ?? 0n;
+      const of = readCounters(maps, id);
+      connections += of.connections;
+      packets += of.packets;
+      bytes += of.bytes;
+      this.#cursors[service.id * stateWords + retiredRepliesWord]! += of.packetsOut;
+      this.#cursors[service.id * stateWords + retiredReplyBytesWord]! += of.bytesOut;
       this.#replies.remove(id);
       service.lingering.delete(key);
     }

@@ -2,53 +2,16 @@
 import type { Counters, InterfaceStatus, PlaneStatistics, RealServerStatistics } from "../../model/statistics.ts";
 import { macText, stateNames } from "./codec.ts";
 import { realServerFlag } from "./layout.generated.ts";
-import type { RealServer, RealServerCounters, RealServerLoad, ReplyCounters } from "./layout.generated.ts";
+import type { RealServer, RealServerLoad } from "./layout.generated.ts";
 import type { DirectorMaps } from "./maps.ts";
 import { toVirtualService } from "./stored.ts";
 import type { StoredRealServer, StoredService } from "./stored.ts";
 
-/** Ids this far apart are read by one system call. */
-const readGap = 64;
-
-/** Totals over all CPUs by real-server id. */
-export function readCounters(maps: DirectorMaps, ids: readonly number[]): Map<number, Counters> {
-  const totals = new Map<number, Counters>();
-  const ordered = [...ids].sort((a, b) => a - b);
-  for (let start = 0; start < ordered.length;) {
-    let end = start + 1;
-    while (end < ordered.length && (ordered[end] as number) - (ordered[end - 1] as number) <= readGap) end++;
-    const first = ordered[start] as number; // start < ordered.length
-    const count = (ordered[end - 1] as number) - first + 1;
-    const range = maps.counters.readRange(first, count);
-    const replies = maps.replyCounters.readRange(first, count);
-    for (const id of ordered.slice(start, end)) {
-      totals.set(id, { ...sumCounters(range[id - first] ?? []), ...sumReplies(replies[id - first] ?? []) });
-    }
-    start = end;
-  }
-  return totals;
-}
-
-function sumCounters(values: readonly RealServerCounters[]): Counters {
-  let connections = 0n;
-  let packets = 0n;
-  let bytes = 0n;
-  for (const value of values) {
-    connections += value.connections;
-    packets += value.packets;
-    bytes += value.bytes;
-  }
-  return { connections, packets, bytes };
-}
-
-function sumReplies(values: readonly ReplyCounters[]) {
-  let packetsOut = 0n;
-  let bytesOut = 0n;
-  for (const { packets, bytes } of values) {
-    packetsOut += packets;
-    bytesOut += bytes;
-  }
-  return { packetsOut, bytesOut };
+/** Totals over all CPUs. */
+export function readCounters(maps: DirectorMaps, id: number): Required<Counters> {
+  const { packets, bytes, connections } = maps.counters.sum(id);
+  const replies = maps.replyCounters.sum(id);
+  return { connections, packets, bytes, packetsOut: replies.packets, bytesOut: replies.bytes };
 }
 
 /** `nameOf`: an interface's name by its index. */
@@ -58,13 +21,13 @@ export function readStatistics(
   interfaces: readonly InterfaceStatus[],
   nameOf: (ifindex: number) => string,
 ): PlaneStatistics {
-  const all = stored.flatMap((service) => [...service.members, ...service.lingering]);
-  const counters = readCounters(
-    maps,
-    all.map(({ id }) => id),
+  // Each is read once, so that a service's sum is that of its real servers.
+  const counters = new Map(
+    stored.flatMap(({ members, lingering }) =>
+      [...members, ...lingering].map(({ id }) => [id, readCounters(maps, id)]),
+    ),
   );
-  const countersOf = (realServer: StoredRealServer): Counters =>
-    counters.get(realServer.id) ?? { connections: 0n, packets: 0n, bytes: 0n };
+  const countersOf = ({ id }: StoredRealServer): Counters => counters.get(id) ?? readCounters(maps, id);
   const sweep = maps.sweep.read(0);
   return {
     plane: "xdp",

@@ -70,11 +70,12 @@ export function readServices(maps: DirectorMaps): StoredService[] {
   return services;
 }
 
-/** Slots in use, of services and of own addresses. */
+/** Slots in use, of services and of own addresses. A table that grows meanwhile is read as it was before. */
 export function* readSlots(maps: DirectorMaps): Generator<{ index: number; slot: layout.ServiceSlot }> {
   const bytes = new Uint8Array(maps.serviceSlots.memory);
   const { size, fields } = layout.serviceSlot;
-  for (let index = 0; index < maps.serviceSlots.entries; index++) {
+  const first = maps.settings.read(0).service_slots;
+  for (let index = first; index < 2 * first; index++) {
     const kind = bytes[index * size + fields.kind.offset];
     if (kind !== SERVICE_SLOT_FREE && kind !== SERVICE_SLOT_DELETED)
       yield { index, slot: maps.serviceSlots.read(index) };
