@@ -349,11 +349,13 @@ struct connection_line {
 	struct connection_detail detail[SLOTS_PER_LINE];
 };
 
-/* Of persistence, of IPv6 and of long idleness only; indexed by slot: line * SLOTS_PER_LINE + place. */
+/*
+ * Of persistence, of IPv6 and of long idleness only; indexed by slot: line *
+ * SLOTS_PER_LINE + place. Those of a line are two cache lines.
+ */
 struct connection_extra {
-	__u64 link;	  /* see template_link.h */
-	__u32 used;	  /* tick of a template's or an idle connection's last use */
 	__be32 client[3]; /* first 96 bits of an IPv6 client or network */
+	__u32 used;	  /* tick of a template's or an idle connection's last use */
 };
 
 /* New connections of one source within a second. */
@@ -555,7 +557,7 @@ _Static_assert(sizeof(struct real_server_load) == 16, "real_server_load");
 _Static_assert(sizeof(struct real_server_history) == 16, "real_server_history");
 _Static_assert(sizeof(struct tree_siblings) == 32, "tree_siblings");
 _Static_assert(sizeof(struct connection_line) == 128, "connection_line");
-_Static_assert(sizeof(struct connection_extra) == 24, "connection_extra");
+_Static_assert(sizeof(struct connection_extra) == 16, "connection_extra");
 _Static_assert(sizeof(struct source_key) == 24, "source_key");
 _Static_assert(sizeof(struct fragment_record) == 48, "fragment_record");
 _Static_assert(sizeof(struct packet_counters) == 256, "packet_counters");

@@ -29,7 +29,7 @@ __noinline int template_expired(__u32 index, __u32 id, __u32 tick)
 	service = lookup(services, real_server->service);
 	if (!service)
 		return 0;
-	if (connections_by(extra))
+	if (connections_by(index))
 		return 0;
 	return !(real_server->flags & REAL_SERVER_AVAILABLE) ||
 	       tick - extra->used > service->persistence_timeout;

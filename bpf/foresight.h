@@ -11,10 +11,10 @@
 
 #include "connection.h"
 
-/* Where the first 96 bits of an IPv6 client go: three lines, of whose eight entries one will be written. */
+/* Where the first 96 bits of an IPv6 client go: two lines, of whose eight entries one will be written. */
 static __always_inline void foresee_opening(__u64 hash)
 {
-	const __u32 per_line = 64 / sizeof(struct connection_extra) + 1;
+	const __u32 per_line = 64 / sizeof(struct connection_extra);
 
 #pragma unroll
 	for (__u32 place = 0; place < SLOTS_PER_LINE; place += per_line) {

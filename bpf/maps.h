@@ -64,6 +64,15 @@ struct {
 	__type(value, struct connection_extra);
 } connection_extras SEC(".maps");
 
+/* Set before load: as connection_extras. Where there is persistence, see template_link.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2 * SLOTS_PER_LINE);
+	__type(key, __u32);
+	__type(value, __u64);
+} template_links SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

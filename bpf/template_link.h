@@ -24,26 +24,28 @@
 /* As many CPUs may change one template's count at the same moment. */
 #define LINK_TRIES 64
 
-/* Connections that came by a template. */
-static __always_inline __u32 connections_by(const struct connection_extra *template)
+/* Connections that came by the template in that slot. */
+static __always_inline __u32 connections_by(__u32 index)
 {
-	return (__u32) template->link;
+	__u64 *link = lookup(template_links, index);
+
+	return link ? (__u32)*link : 0;
 }
 
 /* Takes back the count that a link stands for, of a template that may be gone. */
 __noinline int settle_link(__u64 link)
 {
-	struct connection_extra *template = lookup(connection_extras, (link & LINK_PLACE) - 1);
+	__u64 *template = lookup(template_links, (link & LINK_PLACE) - 1);
 
 	if (!template || !(link & LINK_OF_CONNECTION))
 		return 0;
 	for (int try = 0; try < LINK_TRIES; try++) {
-		__u64 seen = *(volatile __u64 *)&template->link;
+		__u64 seen = *(volatile __u64 *)template;
 
 		if ((seen ^ link) & LINK_GENERATION || seen & LINK_OF_CONNECTION ||
 		    !(seen & LINK_PLACE))
 			return 0;
-		if (__sync_val_compare_and_swap(&template->link, seen, seen - 1) == seen)
+		if (__sync_val_compare_and_swap(template, seen, seen - 1) == seen)
 			return 1;
 	}
 	return 0;
@@ -52,16 +54,16 @@ __noinline int settle_link(__u64 link)
 /* Counts one more connection; the link to be written beside it, 0: there is no template any more. */
 static __always_inline __u64 count_link(__u32 template_index)
 {
-	struct connection_extra *template = lookup(connection_extras, template_index);
+	__u64 *template = lookup(template_links, template_index);
 
 	if (!template)
 		return 0;
 	for (int try = 0; try < LINK_TRIES; try++) {
-		__u64 seen = *(volatile __u64 *)&template->link;
+		__u64 seen = *(volatile __u64 *)template;
 
 		if (seen & LINK_OF_CONNECTION)
 			return 0;
-		if (__sync_val_compare_and_swap(&template->link, seen, seen + 1) == seen)
+		if (__sync_val_compare_and_swap(template, seen, seen + 1) == seen)
 			return (seen & LINK_GENERATION) | LINK_OF_CONNECTION | (template_index + 1);
 	}
 	return 0;
@@ -77,13 +79,13 @@ static __always_inline bool holds_connection(const __u64 *slot)
 /* The slot's connection has been closed, by the caller. */
 __noinline int unlink_template(__u32 index)
 {
-	struct connection_extra *extra = lookup(connection_extras, index);
+	__u64 *own = lookup(template_links, index);
 	__u64 link;
 
-	if (!extra)
+	if (!own)
 		return 0;
-	link = *(volatile __u64 *)&extra->link;
-	if (link & LINK_OF_CONNECTION && __sync_val_compare_and_swap(&extra->link, link, 0) == link)
+	link = *(volatile __u64 *)own;
+	if (link & LINK_OF_CONNECTION && __sync_val_compare_and_swap(own, link, 0) == link)
 		settle_link(link);
 	return 0;
 }
@@ -95,18 +97,18 @@ __noinline int unlink_template(__u32 index)
  */
 __noinline int link_template(__u32 index, __u32 template)
 {
-	struct connection_extra *extra = lookup(connection_extras, index);
+	__u64 *own = lookup(template_links, index);
 	__u64 link, seen, *slot = slot_at(index);
 
-	if (!extra || !slot)
+	if (!own || !slot)
 		return 0;
-	seen = *(volatile __u64 *)&extra->link;
+	seen = *(volatile __u64 *)own;
 	if (!holds_connection(slot))
 		return 0;
 	link = count_link(template - 1);
 	if (!link)
 		return 0;
-	if (__sync_val_compare_and_swap(&extra->link, seen, link) != seen) {
+	if (__sync_val_compare_and_swap(own, seen, link) != seen) {
 		settle_link(link);
 		return 0;
 	}
@@ -120,14 +122,15 @@ __noinline int link_template(__u32 index, __u32 template)
 __noinline int begin_template(__u32 index)
 {
 	struct connection_extra *extra = lookup(connection_extras, index);
+	__u64 *own = lookup(template_links, index);
 	__u64 before, fresh = (__u64)bpf_get_prandom_u32() << 32;
 
 	if (!settings.templates)
 		settings.templates = 1;
-	if (!extra)
+	if (!extra || !own)
 		return 0;
 	extra->used = sweep.tick;
-	before = __sync_lock_test_and_set(&extra->link, fresh);
+	before = __sync_lock_test_and_set(own, fresh);
 	settle_link(before);
 	return 0;
 }

@@ -1016,40 +1016,36 @@ export const connectionLine = {
   },
 } as const satisfies Codec<ConnectionLine>;
 
-/** `struct connection_extra`, 24 bytes. */
+/** `struct connection_extra`, 16 bytes. */
 export interface ConnectionExtra {
-  readonly link: bigint;
-  readonly used: number;
   readonly client: readonly number[];
+  readonly used: number;
 }
 
 export const connectionExtra = {
-  size: 24,
+  size: 16,
   fields: {
-    link: { offset: 0, size: 8 },
-    used: { offset: 8, size: 4 },
-    client: { offset: 12, size: 12 },
+    client: { offset: 0, size: 12 },
+    used: { offset: 12, size: 4 },
   },
   read(view: DataView, at: number): ConnectionExtra {
     return {
-      link: view.getBigUint64(at, true),
-      used: view.getUint32(at + 8, true),
-      client: [view.getUint32(at + 12, false), view.getUint32(at + 16, false), view.getUint32(at + 20, false)],
+      client: [view.getUint32(at, false), view.getUint32(at + 4, false), view.getUint32(at + 8, false)],
+      used: view.getUint32(at + 12, true),
     };
   },
   write(view: DataView, at: number, value: ConnectionExtra): void {
-    view.setBigUint64(at, value.link, true);
-    view.setUint32(at + 8, value.used, true);
     checkLength(value.client, 3);
     value.client.forEach((item, i) => {
-      view.setUint32(at + 12 + i * 4, item, false);
+      view.setUint32(at + i * 4, item, false);
     });
+    view.setUint32(at + 12, value.used, true);
   },
   decode(bytes: Uint8Array, at = 0): ConnectionExtra {
     return connectionExtra.read(viewOf(bytes), at);
   },
   encode(value: ConnectionExtra): Uint8Array {
-    const bytes = new Uint8Array(24);
+    const bytes = new Uint8Array(16);
     connectionExtra.write(viewOf(bytes), 0, value);
     return bytes;
   },

@@ -15,6 +15,7 @@ export const pinnedMaps = {
   connections: "connections",
   overflows: "overflows",
   connection_extras: "connection_extras",
+  template_links: "template_links",
   real_servers: "real_servers",
   real_server_counters: "real_server_counters",
   tunnels: "tunnels",
@@ -279,6 +280,7 @@ function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): v
   native.objectSetMaxEntries(object, "connections", lines);
   native.objectSetMaxEntries(object, "overflows", Math.ceil(lines / 64));
   native.objectSetMaxEntries(object, "connection_extras", slots);
+  native.objectSetMaxEntries(object, "template_links", slots);
   const cpus = native.possibleCpus();
   native.objectSetMaxEntries(object, "real_server_counters", cpus * MAX_REAL_SERVERS);
   native.objectSetMaxEntries(object, "reply_counters", cpus * MAX_REAL_SERVERS);
