@@ -4,21 +4,24 @@
  * kernel's table is keyed by destination address; a service of one address
  * has one entry, the sticky real server. It is kept while it is available and
  * has a weight, unless it has more active connections than its weight while
- * another has less than half of its own. A threshold does not move it. The
- * kernel looks for entries that were unused for a day every half hour.
+ * another has less than half of its own. A threshold does not move it.
+ *
+ * The kernel looks for entries that were unused for a day at every 30th beat of
+ * a timer of 60 s. Each beat is 61.44 s after the one before, whatever HZ is:
+ * so coarse is the timer wheel at that distance (kernel/time/timer.c).
  */
 #ifndef LBLC_H
 #define LBLC_H
 
 #include "tree.h"
 
-#define LBLC_CHECK_INTERVAL (30 * 60) /* seconds, COUNT_FOR_FULL_EXPIRATION minutes */
+#define LBLC_CHECK_INTERVAL (30 * 6144ULL) /* hundredths of a second */
 
 /* Whether the last of the kernel's checks has found the entry unused for so long. */
 static __always_inline bool lblc_is_stale(const struct service_state *state, __u32 expiration)
 {
-	__u32 since = sweep.tick - state->scheduled;
-	__u32 check = state->scheduled + since / LBLC_CHECK_INTERVAL * LBLC_CHECK_INTERVAL;
+	__u64 checks = (sweep.tick - state->scheduled) * 100ULL / LBLC_CHECK_INTERVAL;
+	__u32 check = state->scheduled + checks * LBLC_CHECK_INTERVAL / 100;
 
 	return (__s32)(check - state->sticky_used - expiration) >= 0;
 }

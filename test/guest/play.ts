@@ -13,6 +13,8 @@ export type Step =
   | { readonly kind: "change"; readonly change: Change }
   | { readonly kind: "timeouts"; readonly timeouts: Timeouts }
   | { readonly kind: "pause"; readonly milliseconds: number }
+  /** The same for long: a guest's clock leaps over it, and the XDP data path's past becomes so much older. */
+  | { readonly kind: "rest"; readonly seconds: number }
   /** What connections there are. */
   | { readonly kind: "connections" };
 
@@ -66,9 +68,10 @@ function stepRecord(step: Step): Buffer {
       return record("N", changeMessage(step.change));
     case "timeouts":
       return record("N", timeoutsMessage(step.timeouts));
-    case "pause": {
+    case "pause":
+    case "rest": {
       const bytes = Buffer.alloc(4);
-      bytes.writeUInt32LE(step.milliseconds);
+      bytes.writeUInt32LE(step.kind === "rest" ? step.seconds * 1000 : step.milliseconds);
       return record("S", bytes);
     }
     case "connections":
@@ -125,7 +128,7 @@ function script(folder: string, plays: readonly Play[]): string {
 
 /**
  * Of each play and each of its steps the frames that the kernel's IPVS sent then, or its list of connections, read three
- * times. Throws when the kernel refuses a change.
+ * times. Throws when the kernel refuses a change. Plays with rests need an emulated kernel.
  */
 export async function playToKernel(plays: readonly Play[], kernel: GuestKernel = "uml"): Promise<Buffer[][][]> {
   const folder = mkdtempSync(join(tmpdir(), "xlb-play-"));
@@ -134,7 +137,10 @@ export async function playToKernel(plays: readonly Play[], kernel: GuestKernel =
       writeFileSync(join(folder, `${index}.steps`), Buffer.concat(steps.map(stepRecord)));
     });
     writeFileSync(join(folder, "script"), script(folder, plays));
-    const result = await guest.run(["bash", join(folder, "script")], { kernel, rw: [folder], timeoutMs: 550_000 });
+    const leap = plays.some(({ steps }) => steps.some(({ kind }) => kind === "rest"));
+    if (leap && kernel === "uml") throw new Error("user-mode Linux cannot leap over rests");
+    const options = { kernel, rw: [folder], timeoutMs: 550_000, leap };
+    const result = await guest.run(["bash", join(folder, "script")], options);
     if (result.status !== 0) throw new Error(`the guest ended with ${result.status}: ${result.stdout}${result.stderr}`);
     return plays.map((play, index) => readAnswers(readFileSync(join(folder, `${index}.answers`)), play));
   } finally {

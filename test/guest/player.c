@@ -360,6 +360,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: player STEPS ANSWERS WIRE DEVICE\n");
 		return 2;
 	}
+	/* What has to be fetched once the play has begun would take time. */
+	if (mlockall(MCL_CURRENT | MCL_FUTURE))
+		fail("mlockall");
 	steps = read_file(argv[1], &size);
 	answers = fopen(argv[2], "w");
 	if (!answers)

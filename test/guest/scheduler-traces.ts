@@ -55,7 +55,7 @@ export function serverMac(number: number): string {
   return `02:00:00:01:${hex(number >> 8)}:${hex(number & 255)}`;
 }
 
-function virtualAddress({ family, place = 0 }: TraceSpec): string {
+export function virtualAddress({ family, place = 0 }: Pick<TraceSpec, "family" | "place">): string {
   return family === "ipv6" ? `fd00:10::${(0x53 + place).toString(16)}` : `10.10.${10 + place}.53`;
 }
 
@@ -219,7 +219,7 @@ export function tracePlay(spec: TraceSpec): Play {
 }
 
 /** The director on one arm, every server's neighbour known. */
-function networkOf(specs: readonly TraceSpec[]): string[] {
+export function networkOf(specs: readonly Pick<TraceSpec, "family" | "place" | "servers">[]): string[] {
   const lines = specs.flatMap((spec) => {
     const ipv6 = spec.family === "ipv6";
     const gateway = ipv6 ? "fd00:1::2" : "192.168.255.2";

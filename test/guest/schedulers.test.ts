@@ -5,20 +5,9 @@ import { guest } from "../support/guest.ts";
 import { playToKernel } from "./play.ts";
 import { choicesOf, recorded } from "./recordings.ts";
 import { recordedSeed, recordingName, traceSeries } from "./scheduler-series.ts";
+import { assertSameChoices } from "./same-choices.ts";
 import { long, traceName, tracePlay, traces } from "./scheduler-traces.ts";
 import { playToXdp, sentBy } from "./xdp-player.ts";
-
-/** Where the first difference is, and how many there are: a diff of 20,000 numbers tells nobody anything. */
-function sameChoices(found: readonly number[], wanted: readonly number[], whose: string): void {
-  const differences = wanted.flatMap((choice, frame) => (choice === found[frame] ? [] : [frame]));
-  const [first] = differences;
-  assert.equal(found.length, wanted.length);
-  assert.equal(
-    differences.length,
-    0,
-    first === undefined ? "" : `frame ${first} went to ${found[first]}, ${whose} ${wanted[first]}`,
-  );
-}
 
 /** Every trace is played in the guest by `make test-guest`; else the long ones are, and the others compared with recordings. */
 const everything = process.env["XLB_GUEST"] === "all";
@@ -38,11 +27,11 @@ describe("every real server is the one that the kernel's IPVS chooses", { skip: 
       const recording = recorded(name);
       assert.ok(recording !== undefined, `${name} is not recorded: run make golden-schedulers`);
       assert.ok(new Set(recording).size > 1, "the kernel has forwarded something");
-      sameChoices(choicesOf(play, (await playToXdp(play)).verdicts.map(sentBy)), recording, "the kernel's to");
+      assertSameChoices(choicesOf(play, (await playToXdp(play)).verdicts.map(sentBy)), recording, "the kernel's to");
       if (missing !== undefined) t.diagnostic(`compared with a recording only: ${missing}`);
       if (live) {
         const now = choicesOf(play, (await kernel)[livePlays.indexOf(play)] ?? []);
-        sameChoices(now, recording, "at the time of the recording to");
+        assertSameChoices(now, recording, "at the time of the recording to");
       }
     });
   }
@@ -72,8 +61,9 @@ describe("in a hundred short traces, too", { skip: cannotRun }, () => {
         wanted.some((server) => server !== 0),
         "the kernel has forwarded something",
       );
-      sameChoices(found, wanted, "the kernel's to");
-      if (recording !== undefined) sameChoices(wanted, recording.slice(first, last), "at the time of the recording to");
+      assertSameChoices(found, wanted, "the kernel's to");
+      if (recording !== undefined)
+        assertSameChoices(wanted, recording.slice(first, last), "at the time of the recording to");
     });
   }
 });

@@ -1,9 +1,14 @@
 /** Plays to the XDP data path: a data plane of its own, attached to nothing, and BPF_PROG_RUN for the frames. */
 import { join } from "node:path";
-import { openMaps } from "../../src/dataplane/xdp/maps.ts";
+import { Control } from "../../src/dataplane/xdp/control.ts";
+import { connectionState, serviceState } from "../../src/dataplane/xdp/layout.generated.ts";
+import { mapPath } from "../../src/dataplane/xdp/load.ts";
+import { ConnectionTable, openMaps } from "../../src/dataplane/xdp/maps.ts";
+import type { DirectorMaps } from "../../src/dataplane/xdp/maps.ts";
 import type { Resolution } from "../../src/dataplane/xdp/network.ts";
 import { familyOf } from "../../src/model/service.ts";
 import type { Connection } from "../../src/model/statistics.ts";
+import { tunings } from "../../src/model/tuning.ts";
 import { PlaneFolder } from "../dataplane/planes.ts";
 import { macBytes } from "../support/packet.ts";
 import { directorMac } from "./play.ts";
@@ -53,9 +58,71 @@ function neighbours(play: Play, ifindex: number): Map<string, Resolution> {
   return found;
 }
 
+/** What the play sets in net.ipv4.vs. */
+function tuningsOf({ sysctls = {} }: Play): Readonly<Record<string, number>> {
+  const set = tunings.flatMap(({ name }) => {
+    const value = sysctls[`net/ipv4/vs/${name}`];
+    return value === undefined ? [] : [[name, Number(value)] as const];
+  });
+  return Object.fromEntries(set);
+}
+
+const ticksOfState = (["sticky_used", "scheduled", "replicas_changed"] as const).map(
+  (field) => serviceState.fields[field].offset / 4,
+);
+const tickMask = 0xfff;
+/** Longer than any state lasts, and less than what a slot's tick counts. */
+const longAgo = 3000;
+
+/**
+ * Lets time go by: the clock of the data path is the kernel's, so everything that it remembers is made older. Seconds that
+ * go by between two rests count for the second one.
+ */
+class Past {
+  readonly #maps: DirectorMaps;
+  readonly #connections: ConnectionTable;
+  readonly #control: Control;
+  #since: number;
+
+  /** `connections`: the table, to be written to. */
+  constructor(maps: DirectorMaps, connections: ConnectionTable, control: Control) {
+    this.#maps = maps;
+    this.#connections = connections;
+    this.#control = control;
+    this.#since = maps.sweep.read(0).tick;
+  }
+
+  rest(seconds: number): void {
+    const { tick } = this.#maps.sweep.read(0);
+    const more = seconds - (tick - this.#since);
+    this.#since = tick;
+    const { memory, size } = this.#maps.serviceStates;
+    const words = new Uint32Array(memory);
+    for (let state = 0; state < words.length; state += size / 4) {
+      for (const field of ticksOfState) words[state + field] = (words[state + field] ?? 0) - more;
+    }
+    this.#ageConnections(tick, more);
+    this.#control.sweep();
+  }
+
+  /** The sweep frees slots meanwhile: a word is only changed if it is what it was. */
+  #ageConnections(tick: number, more: number): void {
+    const { words, size } = this.#connections;
+    for (let index = 0; index < size; index++) {
+      const at = this.#connections.wordAt(index);
+      const low = words[at] ?? 0;
+      if (low === 0) continue;
+      const state = (low >> 12) & 31;
+      if (state === connectionState.STATE_TEMPLATE) throw new Error("a play with rests has persistent services");
+      const age = Math.min(((tick - low) & tickMask) + more, longAgo);
+      Atomics.compareExchange(words, at, low, (low & ~tickMask) | ((tick - age) & tickMask));
+    }
+  }
+}
+
 /** By default the frames come in by the loopback interface of this namespace. */
 export async function playToXdp(play: Play, ifindex = 1): Promise<Played> {
-  const folder = new PlaneFolder({ tableSlots: 2 ** 17, tunings: asKernel });
+  const folder = new PlaneFolder({ tableSlots: 2 ** 17, tunings: { ...asKernel, ...tuningsOf(play) } });
   folder.network.own = ownAddresses(play);
   for (const address of [...folder.network.own, "127.0.0.1", "::1"]) {
     folder.network.resolutions.set(address, { kind: "local" });
@@ -64,6 +131,10 @@ export async function playToXdp(play: Play, ifindex = 1): Promise<Played> {
   const plane = await folder.open();
   const director = folder.native.programOpenPinned(join(folder.bpffs, "director"));
   const maps = openMaps(folder.native, folder.bpffs, true);
+  const control = folder.native.programOpenPinned(join(folder.bpffs, "control"));
+  const table = folder.native.mapOpenPinned(mapPath(folder.bpffs, "connections"));
+  const connectionTable = new ConnectionTable(folder.native.mapMemory(table, true));
+  const past = new Past(maps, connectionTable, new Control(folder.native, control));
   const verdicts: (Verdict | undefined)[] = [];
   const connections: Connection[][] = [];
   try {
@@ -81,6 +152,9 @@ export async function playToXdp(play: Play, ifindex = 1): Promise<Played> {
         case "pause":
           await new Promise((resolve) => setTimeout(resolve, step.milliseconds));
           break;
+        case "rest":
+          past.rest(step.seconds);
+          break;
         case "connections":
           connections.push([...plane.connections({})]);
           break;
@@ -94,6 +168,8 @@ export async function playToXdp(play: Play, ifindex = 1): Promise<Played> {
   } finally {
     maps.close();
     folder.native.programClose(director);
+    folder.native.programClose(control);
+    folder.native.mapClose(table);
   }
   return { verdicts, connections };
 }

@@ -14,6 +14,8 @@ export interface GuestOptions {
   readonly timeoutMs?: number;
   /** Of an emulated machine; unless told, as many as this one has. */
   readonly cpus?: number;
+  /** Of an emulated machine: its clock leaps over the time in which it has nothing to do. */
+  readonly leap?: boolean;
 }
 
 export interface GuestResult {
@@ -55,7 +57,15 @@ export const guest = {
     try {
       const { stdout, stderr } = await promisify(execFile)(
         script,
-        [...folders, ...cpus, "--timeout", seconds, options.kernel ?? "uml", ...command],
+        [
+          ...folders,
+          ...cpus,
+          ...(options.leap === true ? ["--leap"] : []),
+          "--timeout",
+          seconds,
+          options.kernel ?? "uml",
+          ...command,
+        ],
         { maxBuffer: 2 ** 28 },
       );
       return { status: 0, stdout, stderr };
