@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { addressText } from "../../src/dataplane/xdp/codec.ts";
@@ -125,5 +128,41 @@ describe("the table of services", { skip: cannotRun }, () => {
       new Map([...present(program)].sort()),
       new Map(crowd.map((number) => [number, number] as const).sort()),
     );
+  });
+
+  it("loses no packet of a service while it grows", async (t) => {
+    const program = openProgram();
+    const { service } = program.service({ address: "10.100.255.1", realServers: [{ address: "192.168.200.102" }] });
+    const last = 1100;
+    for (let number = 1; number <= last; number++) program.control.putService(slotOf(number, service));
+    assert.equal(program.maps.settings.read(0).service_slots, MAX_SERVICE_SLOTS);
+    // The one that is copied last.
+    program.set({ service_slots: MAX_SERVICE_SLOTS / 2 });
+    const ipv4 = [...readSlots(program.maps)].filter(({ slot }) => slot.kind === serviceSlotKind.SERVICE_SLOT_IPV4);
+    const address = addressText(ipv4.at(-1)?.slot.address ?? [], "ipv4");
+    program.repin();
+    const witness = spawn(
+      process.execPath,
+      [join(import.meta.dirname, "witness.js"), program.pinnedDirector, address],
+      {
+        stdio: ["pipe", "pipe", "inherit"],
+      },
+    );
+    t.after(() => witness.kill());
+    const lines = createInterface({ input: witness.stdout })[Symbol.asyncIterator]();
+    const ask = async () => {
+      witness.stdin.write("\n");
+      return JSON.parse(String((await lines.next()).value)) as { forwarded: number; missed: number };
+    };
+    // Each time it begins when no packet looks in the table that is made anew.
+    for (let round = 0; round < 40; round++) {
+      program.set({ service_slots: MAX_SERVICE_SLOTS / 2 });
+      await ask();
+      program.control.putService(slotOf(last, service));
+      assert.equal(program.maps.settings.read(0).service_slots, MAX_SERVICE_SLOTS);
+    }
+    const { forwarded, missed } = await ask();
+    assert.equal(missed, 0, `beside ${forwarded} packets that were forwarded`);
+    witness.stdin.end();
   });
 });

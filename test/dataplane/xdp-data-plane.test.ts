@@ -172,6 +172,28 @@ test("a service that has no real server yet is there, and serves when one comes"
   }
 });
 
+test("many services are found, listed and taken over, and go again", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  const identities = Array.from({ length: 100 }, (_, index) => ({ ...web, port: 8000 + index }));
+  const addAll = identities.flatMap((identity) => [
+    addService(service("rr", identity)),
+    add(real("10.1.0.1", 1, identity.port), identity),
+  ]);
+  await folder.apply(...addAll);
+  const assertAll = () => {
+    const found = folder.plane.read().services.map(({ identity }) => printIdentity(identity));
+    assert.deepEqual(found.sort(), identities.map(printIdentity).sort());
+    for (const { port } of identities) assert.equal(folder.connect({ destinationPort: port }), "10.1.0.1");
+  };
+  assertAll();
+  await folder.open();
+  assertAll();
+  for (const identity of identities.splice(10)) await folder.apply(removeService(identity));
+  assertAll();
+  assert.notEqual(folder.connect({ destinationPort: 8099 }), "10.1.0.1");
+});
+
 test("a tree whose newest place is beyond its leaves is laid out anew, in the same order", options, async () => {
   const folder = new PlaneFolder();
   await folder.open();
