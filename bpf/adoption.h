@@ -9,11 +9,7 @@
 #define ADOPTION_H
 
 #include "expiry.h"
-
-static __always_inline __u64 template_hash(const __be32 *network, __u32 service)
-{
-	return connection_hash(network, 0, service | TEMPLATE_OF, true);
-}
+#include "persistence.h"
 
 static __always_inline __u64 import_hash(const struct connection_import *import, __u32 id,
 					 const struct service *service)

@@ -62,7 +62,6 @@ static __always_inline bool is_half_open(__u32 state)
 }
 
 struct connection {
-	__u64 *slot;
 	__u64 word;
 	__u32 index;
 };
@@ -137,7 +136,6 @@ static __always_inline bool find_in_line(__u32 line_index, __u64 tag, struct con
 	return false;
 found:
 	place = one_place(place, word);
-	found->slot = &line->slot[place];
 	found->word = word;
 	found->index = line_index * SLOTS_PER_LINE + place;
 	return true;
@@ -329,9 +327,13 @@ static __always_inline bool is_stale(__u64 word, __u32 tick)
 	       (word_state(word) == STATE_ESTABLISHED ? REFRESH_ESTABLISHED : 1);
 }
 
-static __always_inline void write_tick(__u64 *slot, __u64 word, __u32 tick)
+static __always_inline void write_tick(__u32 index, __u64 word, __u32 tick)
 {
-	__sync_val_compare_and_swap(slot, word, (word & ~SLOT_TICK_MASK) | (tick & SLOT_TICK_MASK));
+	__u64 *slot = slot_at(index);
+
+	if (slot)
+		__sync_val_compare_and_swap(slot, word,
+					    (word & ~SLOT_TICK_MASK) | (tick & SLOT_TICK_MASK));
 }
 
 /* As write_tick(), of a connection whose place is not at hand. */
@@ -340,7 +342,7 @@ __noinline int connection_refresh(__u64 hash, __u64 word, __u32 tick)
 	struct connection found = {};
 
 	if (find_in_line(hash_line(hash), hash_tag(hash), &found))
-		write_tick(found.slot, word, tick);
+		write_tick(found.index, word, tick);
 	return 0;
 }
 
@@ -359,7 +361,7 @@ static __always_inline void connection_touch(const struct connection *connection
 		return;
 	}
 	if (is_stale(connection->word, tick))
-		write_tick(connection->slot, connection->word, tick);
+		write_tick(connection->index, connection->word, tick);
 }
 
 /* Seconds that a connection may rest. */
@@ -575,36 +577,29 @@ static __always_inline void write_detail(__u32 index, __u8 family, const __be32 
 	}
 }
 
-/*
- * Opens a connection and accounts for it; `template`: 1 + slot index of the one
- * it came by, 0: none; `watched`: somebody looks at the load of its real server.
- * Returns as claim_slot().
- */
-static __always_inline int connection_open(const struct packet *packet, __u32 id, __u32 state,
-					   __u32 template, bool watched)
+/* Opens a connection that its opener accounts for; returns as claim_slot(). */
+static __always_inline int connection_open(const struct packet *packet, __u32 id, __u32 state)
 {
 	__u32 tick = sweep.tick;
-	struct real_server_load *load;
 	int claimed;
 
 	claimed =
 		claim_slot(packet->hash, make_word(hash_tag(packet->hash), id, state, tick), tick);
 	if (claimed <= 0)
 		return claimed;
-	if (template)
-		link_template(claimed - 1, template);
-	if (watched) {
-		change_load(id, is_active(state), !is_active(state));
-	} else {
-		/* Nobody chooses by them; but they are shown. */
-		load = lookup(real_server_loads, id);
-		if (load)
-			__sync_fetch_and_add(is_active(state) ? &load->active : &load->inactive, 1);
-	}
 	count_connection(id);
 	write_detail(claimed - 1, packet->family, packet->source, packet->source_port,
 		     packet->destination_port);
 	return claimed;
+}
+
+/* One connection more, of a real server by whose load nobody chooses; but it is shown. */
+static __always_inline void load_opened(__u32 id, __u32 state)
+{
+	struct real_server_load *load = lookup(real_server_loads, id);
+
+	if (load)
+		__sync_fetch_and_add(is_active(state) ? &load->active : &load->inactive, 1);
 }
 
 /* Opens a persistence template; returns as claim_slot(). */

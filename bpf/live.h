@@ -2,16 +2,15 @@
 /*
  * The short way, which nearly every packet takes: untagged, with neither
  * options nor fragments, of a TCP connection that is established and stays
- * so, or of a UDP one. The stages for this one case, with every offset known
+ * so, of a UDP one, or the first of either. The stages for this one case, with every offset known
  * and nothing kept in memory. Whatever else turns up, the packet takes the
  * long way from its beginning: nothing has been changed or counted yet.
  */
 #ifndef LIVE_H
 #define LIVE_H
 
-#include "connection.h"
 #include "forward.h"
-#include "service.h"
+#include "opening.h"
 
 #define IPV4_NO_OPTIONS 0x45 /* version and length of the header */
 #define TCP_STATE_FLAGS (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)
@@ -33,7 +32,7 @@ static __always_inline bool live_ethernet(struct xdp_md *ctx,
 	return !interface->ifindex;
 }
 
-/* The segment changes no state of an established connection; a datagram changes none at all. */
+/* Changes no state of an established connection, or may open one; a datagram changes none at all. */
 static __always_inline bool live_transport(const __u8 *transport, struct packet *packet,
 					   __u32 ip_header)
 {
@@ -48,7 +47,7 @@ static __always_inline bool live_transport(const __u8 *transport, struct packet 
 	packet->flags = transport[13];
 	return packet->protocol == IPPROTO_TCP &&
 	       packet->bytes >= ip_header + sizeof(struct tcphdr) &&
-	       (packet->flags & TCP_STATE_FLAGS) == TCP_ACK;
+	       ((packet->flags & TCP_STATE_FLAGS) == TCP_ACK || may_be_opening(packet));
 }
 
 static __always_inline bool live_ipv4(struct iphdr *ip, struct packet *packet)
@@ -98,15 +97,12 @@ static __always_inline bool live_word(__u64 word, const struct packet *packet)
 	if (packet->protocol == IPPROTO_UDP)
 		return word_state(word) == STATE_UDP &&
 		       settings.expire_nodest_conn < EXPIRE_QUIESCENT;
-	return word_state(word) == STATE_ESTABLISHED;
+	return word_state(word) == STATE_ESTABLISHED && packet->flags & TCP_ACK;
 }
 
-/*
- * A real server that forward_otherwise() is for: the packet is read once more,
- * into memory.
- */
-static __always_inline int live_otherwise(struct xdp_md *ctx, void *ip, const struct packet *packet,
-					  struct packet *memory, __u32 id, const bool ipv6)
+/* The packet is read once more, into memory: for what is out of line. */
+static __always_inline void live_to_memory(void *ip, const struct packet *packet,
+					   struct packet *memory, const bool ipv6)
 {
 	__builtin_memset(memory, 0, sizeof(*memory));
 	memory->l2_length = ETH_HLEN;
@@ -120,7 +116,18 @@ static __always_inline int live_otherwise(struct xdp_md *ctx, void *ip, const st
 		live_ipv4(ip, memory);
 		memory->destination[3] = ((struct iphdr *)ip)->daddr;
 	}
-	return forward_otherwise(ctx, memory, id);
+}
+
+/* A real-server id, 0: the long way. */
+static __always_inline __u32 live_open(void *ip, const struct packet *packet, struct packet *memory,
+				       const bool ipv6)
+{
+	if (!may_be_opening(packet))
+		return 0;
+	if (!ipv6)
+		return open_unasked(packet);
+	live_to_memory(ip, packet, memory, true);
+	return open_ipv6_unasked(memory);
 }
 
 static __always_inline int forward_family(struct xdp_md *ctx, struct packet *memory,
@@ -148,18 +155,27 @@ static __always_inline int forward_family(struct xdp_md *ctx, struct packet *mem
 	if (!packet.service)
 		return GO_ON;
 	packet.hash = hash_with_service(packet.hash, packet.service);
+	if (ipv6 && may_be_opening(&packet))
+		foresee_opening(packet.hash);
 	word = word_in_line(hash_line(packet.hash), hash_tag(packet.hash));
-	if (!live_word(word, &packet))
-		return GO_ON;
-	id = word_real_server(word);
-	real_server = lookup(real_servers, id);
-	if (!real_server || real_server->service != packet.service ||
-	    !(real_server->flags & REAL_SERVER_AVAILABLE))
-		return GO_ON;
-	if (is_stale(word, sweep.tick))
-		connection_refresh(packet.hash, word, sweep.tick);
-	if (!is_plain(real_server) || real_server->vlan || too_big(&packet, real_server->mtu))
-		return live_otherwise(ctx, ip, &packet, memory, id, ipv6);
+	if (word) {
+		id = live_word(word, &packet) ? word_real_server(word) : 0;
+		real_server = lookup(real_servers, id);
+		if (!id || !real_server || real_server->service != packet.service ||
+		    !(real_server->flags & REAL_SERVER_AVAILABLE))
+			return GO_ON;
+		if (is_stale(word, sweep.tick))
+			connection_refresh(packet.hash, word, sweep.tick);
+	} else {
+		id = live_open(ip, &packet, memory, ipv6);
+		real_server = lookup(real_servers, id);
+		if (!id || !real_server)
+			return GO_ON;
+	}
+	if (!is_plain(real_server) || real_server->vlan || too_big(&packet, real_server->mtu)) {
+		live_to_memory(ip, &packet, memory, ipv6);
+		return forward_otherwise(ctx, memory, id);
+	}
 	write_macs(data, next_hop_of(real_server));
 	count_down_at(ip, ipv6);
 	action = send_by(ctx, real_server->ifindex);

@@ -156,10 +156,6 @@ __noinline int reply(struct xdp_md *ctx, struct packet *packet)
 	result = check_unusual(ctx, packet);
 	if (result != GO_ON)
 		return result;
-	/* A pointer that comes from a call is none to the verifier. */
-	connection.slot = slot_at(connection.index);
-	if (!connection.slot)
-		return XDP_ABORTED;
 	connection_touch(&connection, packet->flags | EVENT_TWO_WAY | EVENT_REPLY);
 	if (packet->fragment)
 		fragment_remember(packet, id | FRAGMENT_OF_REPLY);

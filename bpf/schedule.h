@@ -16,8 +16,8 @@
 /* schedule() and forward() return a real-server id above 0, or an action as -action. */
 #define ACTION(action) (-(action))
 
-/* Addresses that the stack refuses as a source, ip_route_input_slow() of net/ipv4/route.c. */
-static __always_inline bool source_allowed(const struct packet *packet)
+/* Not an address that the stack refuses as a source, ip_route_input_slow() of net/ipv4/route.c. */
+static __always_inline bool source_possible(const struct packet *packet)
 {
 	__u32 first = packet->source[3] & 0xff;
 
@@ -27,9 +27,15 @@ static __always_inline bool source_allowed(const struct packet *packet)
 		return packet->source[0] || packet->source[1] || packet->source[2] ||
 		       packet->source[3] != bpf_htonl(1);
 	}
-	if (!packet->source[3] || first == 127 || (first & 0xf0) == 224 || !~packet->source[3])
-		return false;
-	return !maybe_own_address(packet->source) || !is_own_address(packet);
+	return packet->source[3] && first != 127 && (first & 0xf0) != 224 && ~packet->source[3];
+}
+
+/* Nor one of this machine. */
+static __always_inline bool source_allowed(const struct packet *packet)
+{
+	return source_possible(packet) &&
+	       (packet->family == FAMILY_IPV6 || !maybe_own_address(packet->source) ||
+		!is_own_address(packet));
 }
 
 static __always_inline int refuse(struct xdp_md *ctx, const struct packet *packet)
@@ -91,12 +97,31 @@ static __always_inline int leave_to_stack(__u32 replaced_index, __u64 replaced_w
 	return ACTION(pass(COUNTER(pass_not_service)));
 }
 
+/* Whom the packet goes to that should have opened a connection; `opened`: what connection_open() has returned. */
+static __always_inline __u32 opened_to(const struct packet *packet, const struct service *service,
+				       __u32 chosen, int opened)
+{
+	struct connection winner = {};
+	__u32 id;
+
+	if (!opened) {
+		/* No slot to be had: what every later packet of it will get as well. */
+		count(COUNTER(forward_untracked));
+		id = spread_choose(service, packet->hash);
+		return id ? id : chosen;
+	}
+	if (opened < 0 && connection_lookup(packet->hash, &winner))
+		return word_real_server(winner.word);
+	return chosen;
+}
+
 /* A word that is not 0 is that of a slot whose connection ends with this one's opening. */
 static __always_inline int schedule(struct xdp_md *ctx, const struct packet *packet,
 				    __u32 replaced_index, __u64 replaced_word)
 {
 	struct service *service = lookup(services, packet->service);
 	struct choice choice = {};
+	__u32 state;
 	int opened;
 
 	if (!service)
@@ -117,7 +142,9 @@ static __always_inline int schedule(struct xdp_md *ctx, const struct packet *pac
 		return ACTION(XDP_DROP);
 
 	if (service->persistence_timeout) {
-		persistent_choose(packet, &choice);
+		choose_by_template(packet, &choice);
+		if (!choice.real_server)
+			choose_for_template(packet, &choice);
 	} else {
 		/* Nor is FTP's data connection balanced by itself. */
 		if (service->port != packet->destination_port)
@@ -133,22 +160,17 @@ static __always_inline int schedule(struct xdp_md *ctx, const struct packet *pac
 		count_connection(choice.real_server);
 		return choice.real_server;
 	}
-	opened = connection_open(packet, choice.real_server,
-				 first_state(packet, choice.real_server), choice.template,
-				 service->tree_leaves || service->flags & SERVICE_THRESHOLDS);
-	if (!opened) {
-		/* No slot to be had: what every later packet of it will get as well. */
-		count(COUNTER(forward_untracked));
-		opened = spread_choose(service, packet->hash);
-		return opened ? opened : choice.real_server;
+	state = first_state(packet, choice.real_server);
+	opened = connection_open(packet, choice.real_server, state);
+	if (opened > 0) {
+		if (choice.template)
+			link_template(opened - 1, choice.template);
+		if (service->tree_leaves || service->flags & SERVICE_THRESHOLDS)
+			change_load(choice.real_server, is_active(state), !is_active(state));
+		else
+			load_opened(choice.real_server, state);
 	}
-	if (opened < 0) {
-		struct connection winner = {};
-
-		if (connection_lookup(packet->hash, &winner))
-			return word_real_server(winner.word);
-	}
-	return choice.real_server;
+	return opened_to(packet, service, choice.real_server, opened);
 }
 
 #endif

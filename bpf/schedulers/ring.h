@@ -184,6 +184,18 @@ __noinline int ring_seek(__u32 service_index)
 	return walk.found;
 }
 
+/* As ring_at(), without a call and a second division if all have the same weight. */
+static __always_inline __u32 ring_member(const struct service *service, __u32 position)
+{
+	struct ring_segment *segment = lookup(ring_segments, service->ring_segment);
+	__u32 *member;
+
+	if (!segment || service->ring_segments != 1 || position >= segment->length)
+		return ring_at(service->ring_segment, service->ring_segments, position);
+	member = lookup(ring_members, segment->first + position);
+	return member ? *member : 0;
+}
+
 static __always_inline __u32 ring_choose(const struct service *service, __u32 service_index,
 					 struct service_state *state)
 {
@@ -191,8 +203,7 @@ static __always_inline __u32 ring_choose(const struct service *service, __u32 se
 		return 0;
 	if (service->flags & SERVICE_THRESHOLDS)
 		return ring_seek(service_index);
-	return ring_at(service->ring_segment, service->ring_segments,
-		       __sync_fetch_and_add(&state->cursor, 1) % service->ring_length);
+	return ring_member(service, __sync_fetch_and_add(&state->cursor, 1) % service->ring_length);
 }
 
 /* A consistent hash over the real servers with a weight, for packets that found no slot. */
