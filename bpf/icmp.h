@@ -99,9 +99,10 @@ static __always_inline void write_ipv6_error(struct ipv6hdr *ip, const struct pa
 }
 
 /*
- * Turns the packet into an ICMP error to its sender, from its destination:
- * `what` is type << 8 | code, `word` what follows the checksum. Returns XDP_TX,
- * or XDP_DROP when over the rate or not possible. Nothing is counted here.
+ * Turns the packet into an ICMP error to its sender, from its destination, in
+ * the VLAN that it came by, without a priority: `what` is type << 8 | code,
+ * `word` what follows the checksum. Returns XDP_TX, or XDP_DROP when over the
+ * rate or not possible. Nothing is counted here.
  */
 __noinline int icmp_answer(struct xdp_md *ctx, const struct packet *packet, __u32 what, __be32 word)
 {
@@ -114,8 +115,11 @@ __noinline int icmp_answer(struct xdp_md *ctx, const struct packet *packet, __u3
 	__u32 quoted = packet->bytes < room ? packet->bytes : room;
 	struct scratch *scratch = lookup(scratches, 0);
 	struct ethernet_header *ethernet, saved;
+	__be16 type = ipv6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	__u32 vlan = l2_length > ETH_HLEN ? parse_tags(ctx) : 0;
+	__u32 head = vlan ? ETH_HLEN + 4 : ETH_HLEN;
+	struct vlan_header *tag;
 	void *data, *data_end;
-	__be16 tags[4] = {};
 	long frame;
 	__s64 sum;
 	__u8 tos = 0;
@@ -133,36 +137,33 @@ __noinline int icmp_answer(struct xdp_md *ctx, const struct packet *packet, __u3
 	if (data + sizeof(saved) + sizeof(struct iphdr) > data_end)
 		return XDP_DROP;
 	saved = *(struct ethernet_header *)data;
-	if (l2_length > ETH_HLEN && bpf_xdp_load_bytes(ctx, ETH_HLEN, tags, 8))
-		return XDP_DROP;
 	frame = data_end - data;
 	/* Else clang 14 subtracts the pointers in 32 bits: "32-bit pointer arithmetic prohibited". */
 	asm volatile("" : "+r"(frame));
 	if (bpf_xdp_adjust_tail(ctx, (long)(l2_length + quoted) - frame) ||
-	    bpf_xdp_adjust_head(ctx, -(int)header))
+	    bpf_xdp_adjust_head(ctx, (int)l2_length - (int)(head + header)))
 		return XDP_DROP;
 	data = (void *)(long)ctx->data;
 	data_end = (void *)(long)ctx->data_end;
 	ethernet = data;
-	if (l2_length != ETH_HLEN && l2_length != ETH_HLEN + 4 && l2_length != ETH_HLEN + 8)
-		return XDP_DROP;
-	if (data + ETH_HLEN + 8 > data_end)
+	tag = (void *)(ethernet + 1);
+	if ((void *)(tag + 1) > data_end)
 		return XDP_DROP;
 	for (int i = 0; i < 3; i++) {
 		ethernet->destination[i] = saved.source[i];
 		ethernet->source[i] = saved.destination[i];
 	}
-	ethernet->type = saved.type;
-	if (l2_length > ETH_HLEN)
-		__builtin_memcpy(data + ETH_HLEN, tags, 8);
+	ethernet->type = vlan ? bpf_htons(ETH_P_8021Q) : type;
+	if (vlan)
+		*tag = (struct vlan_header){ .tci = bpf_htons(vlan), .type = type };
 	if (ipv6) {
-		if (data + l2_length + sizeof(struct ipv6hdr) + sizeof(struct icmp6hdr) > data_end)
+		if (data + head + sizeof(struct ipv6hdr) + sizeof(struct icmp6hdr) > data_end)
 			return XDP_DROP;
-		write_ipv6_error(data + l2_length, packet, quoted, what >> 8, what, word, sum);
+		write_ipv6_error(data + head, packet, quoted, what >> 8, what, word, sum);
 	} else {
-		if (data + l2_length + sizeof(struct iphdr) + sizeof(struct icmp_header) > data_end)
+		if (data + head + sizeof(struct iphdr) + sizeof(struct icmp_header) > data_end)
 			return XDP_DROP;
-		write_ipv4_error(data + l2_length, packet, quoted, tos, scratch->icmp_sent * 40503,
+		write_ipv4_error(data + head, packet, quoted, tos, scratch->icmp_sent * 40503,
 				 what >> 8, what, word, sum);
 	}
 	return XDP_TX;

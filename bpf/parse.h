@@ -37,6 +37,7 @@
 #define IPV6_EXTENSIONS_MAX 24 /* headers in a chain; the kernel has no limit of its own */
 #define IPPROTO_MOBILITY 135
 #define SCTP_HEADER 12
+#define VLAN_OF_NOBODY 0xffff /* more than the 12 bits of an id */
 
 struct vlan_header {
 	__be16 tci;
@@ -55,22 +56,31 @@ static __always_inline bool is_vlan(__be16 type)
 	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
 }
 
-/* The VLAN id under which the frame came in, tag 0 being no VLAN; 0xffff: two real tags. */
+/* The VLAN id of a tag; with 802.1ad there are other VLANs of the same ids, and none of them is ours. */
+static __always_inline __u32 tag_vlan(__be16 type, __be16 tci)
+{
+	__u32 vlan = bpf_ntohs(tci) & 0xfff;
+
+	return vlan && type == bpf_htons(ETH_P_8021AD) ? VLAN_OF_NOBODY : vlan;
+}
+
+/* The VLAN id under which the frame came in, tag 0 being no VLAN; two real tags are nobody's. */
 __noinline int parse_tags(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
-	struct vlan_header *tag = data + sizeof(struct ethhdr);
+	struct ethernet_header *ethernet = data;
+	struct vlan_header *tag = (void *)(ethernet + 1);
 	__u32 vlan, inner = 0;
 
 	if ((void *)(tag + 1) > data_end)
 		return -1;
-	vlan = bpf_ntohs(tag->tci) & 0xfff;
+	vlan = tag_vlan(ethernet->type, tag->tci);
 	if (is_vlan(tag->type)) {
 		if ((void *)(tag + 2) > data_end)
 			return -1;
-		inner = bpf_ntohs(tag[1].tci) & 0xfff;
+		inner = tag_vlan(tag->type, tag[1].tci);
 		if (vlan && inner)
-			return 0xffff;
+			return VLAN_OF_NOBODY;
 	}
 	return vlan | inner;
 }

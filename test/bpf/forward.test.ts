@@ -260,6 +260,16 @@ describe("forwarding", { skip: cannotRun }, () => {
     assert.equal(program.run(changed).data.toString("hex"), routed(changed, firstMac, directorMac).toString("hex"));
   });
 
+  it("leaves a VLAN of 802.1ad to the stack, though there is one of 802.1Q with its id", () => {
+    const program = openProgram();
+    program.interface(1, 7, directorMac);
+    program.service({ realServers: [{ address: "192.168.200.102" }] });
+    for (const vlans of [[{ id: 7, type: 0x88a8 }], [{ id: 0 }, { id: 7, type: 0x88a8 }]]) {
+      assert.equal(program.run(frame({ vlans })).verdict, "PASS");
+    }
+    assert.equal(program.counters().pass_other_vlan, 2n);
+  });
+
   it("leaves a packet for a local real server to the stack, untouched, with its connection", () => {
     const program = openProgram();
     const { realServers } = program.service({ realServers: [{ address: "127.0.0.1", local: true }] });

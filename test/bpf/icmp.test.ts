@@ -85,14 +85,29 @@ describe("an ICMP error from the virtual address", { skip: cannotRun }, () => {
     assert.deepEqual(program.slots(), []);
   });
 
-  it("keeps the frame's VLAN tag", () => {
+  it("goes back in the frame's VLAN, without its priority", () => {
     const program = openProgram();
     program.interface(1, 7, directorMac);
     program.service({ realServers: [] });
-    const sent = frame({ vlans: [{ id: 7, priority: 3 }] });
-    const { data } = program.run(sent);
-    assert.deepEqual(data.subarray(12, 18), sent.subarray(12, 18));
-    assert.deepEqual(assertIpv4Error(data, 3, 3, 0, 18), sent.subarray(18));
+    program.service({ address: v6.destination, realServers: [] });
+    const tags = [
+      { vlans: [{ id: 7, priority: 3 }], header: 18 },
+      { vlans: [{ id: 0, priority: 5 }, { id: 7 }], header: 22 },
+      { vlans: [{ id: 7 }, { id: 0, priority: 5 }], header: 22 },
+    ];
+    for (const { vlans, header } of tags) {
+      const sent = frame({ vlans });
+      const { data } = program.run(sent);
+      assert.equal(data.toString("hex", 12, 18), "810000070800");
+      assert.deepEqual(assertIpv4Error(data, 3, 3, 0, 18), sent.subarray(header));
+      assert.equal(program.run(frame({ ...v6, vlans })).data.toString("hex", 12, 18), "8100000786dd");
+    }
+    for (const vlans of [[{ id: 0, priority: 5 }], [{ id: 0, type: 0x88a8 }, { id: 0 }]]) {
+      const sent = frame({ vlans });
+      const bare = sent.subarray(14 + 4 * vlans.length);
+      assert.deepEqual(assertIpv4Error(program.run(sent).data, 3, 3, 0), bare);
+      assert.equal(program.run(frame({ ...v6, vlans })).data.toString("hex", 12, 14), "86dd");
+    }
   });
 
   it("tells the MTU of the way to the real server, whether the packet may be cut or not", () => {

@@ -2,6 +2,7 @@
 import { checksum } from "../support/packet.ts";
 import { arrivals } from "./arrivals.ts";
 import { changesFor, network, stories, targets } from "./frame-classes.ts";
+import type { Change } from "../../src/model/change.ts";
 import type { Story } from "./frame-classes.ts";
 import { playToKernel } from "./play.ts";
 import type { Play, Step } from "./play.ts";
@@ -23,7 +24,25 @@ export interface Outcome {
   readonly difference: Difference | undefined;
 }
 
+/** What stories are told of. */
+export interface Scenario {
+  /** Lines for `ip -batch`, and kernel modules that do not load by themselves. */
+  readonly network: readonly string[];
+  readonly modules?: readonly string[];
+  /** The services. */
+  readonly changes: readonly Change[];
+  readonly stories: readonly Story[];
+}
+
+/** Of a scenario. */
+export interface Comparison {
+  /** In the order of the stories. */
+  readonly outcomes: readonly Outcome[];
+  readonly frames: number;
+}
+
 const ethernet = 14;
+const vlanTypes: readonly number[] = [0x8100, 0x88a8];
 const icmpProtocol = 1;
 const mldReport = 143;
 
@@ -77,8 +96,20 @@ function comparableFrame(bytes: Buffer, gue: boolean): string {
   return copy.toString("hex") + sums;
 }
 
+/** A frame's VLAN tags, and the frame without them. */
+export function untagged(bytes: Buffer): { tags: Buffer; rest: Buffer } {
+  let end = 12;
+  while (end + 4 < bytes.length && vlanTypes.includes(bytes.readUInt16BE(end))) end += 4;
+  return { tags: bytes.subarray(12, end), rest: Buffer.concat([bytes.subarray(0, 12), bytes.subarray(end)]) };
+}
+
 function comparable(frames: readonly Buffer[], gue: boolean): string[] {
-  return frames.filter((bytes) => !isNoise(bytes)).map((bytes) => comparableFrame(bytes, gue));
+  return frames
+    .filter((bytes) => !isNoise(bytes))
+    .map((bytes) => {
+      const { tags, rest } = untagged(bytes);
+      return `${tags.length > 0 ? `tagged ${tags.toString("hex")}: ` : ""}${comparableFrame(rest, gue)}`;
+    });
 }
 
 /** What is left to the stack meets one without IPVS, and this is what that sends. */
@@ -116,20 +147,36 @@ function differenceOf(
   return undefined;
 }
 
-/** Plays every class to every service, so many times. */
-export async function compareFrames(rounds: number, seed: number): Promise<{ outcomes: Outcome[]; frames: number }> {
-  const told = stories(rounds, seed);
-  const changes = targets.flatMap(changesFor).map((change): Step => ({ kind: "change", change }));
-  const frames = told.flatMap((story) => story.frames).map((bytes): Step => ({ kind: "frame", bytes }));
-  const play: Play = { network: network(), steps: [...changes, ...frames] };
-  const [kernel = [], stack = []] = await playToKernel([play, { ...play, steps: frames }]);
-  const { verdicts: xdp } = await playToXdpInNamespace(play);
-  let at = 0;
-  const outcomes = told.map((story) => {
-    const [from, to] = [at, (at += story.frames.length)];
-    const [first, last] = [from + changes.length, to + changes.length];
-    const difference = differenceOf(story, kernel.slice(first, last), stack.slice(from, to), xdp.slice(first, last));
-    return { story, difference };
+/** Every class to every service, so many times. */
+export function frameScenario(rounds: number, seed: number): Scenario {
+  return { network: network(), changes: targets.flatMap(changesFor), stories: stories(rounds, seed) };
+}
+
+/** Plays them to one guest, and to the XDP data path. */
+export async function compareFrames(scenarios: readonly Scenario[]): Promise<Comparison[]> {
+  const plays = scenarios.map(({ changes, stories: told, ...surroundings }) => {
+    const frames = told.flatMap((story) => story.frames).map((bytes): Step => ({ kind: "frame", bytes }));
+    const play: Play = {
+      ...surroundings,
+      steps: [...changes.map((change): Step => ({ kind: "change", change })), ...frames],
+    };
+    return { play, bare: { ...play, steps: frames } };
   });
-  return { outcomes, frames: frames.length };
+  const answers = await playToKernel(plays.flatMap(({ play, bare }) => [play, bare]));
+  const comparisons: Comparison[] = [];
+  for (const [index, { changes, stories: told }] of scenarios.entries()) {
+    const { play } = plays[index] ?? {};
+    if (play === undefined) continue;
+    const [kernel = [], stack = []] = answers.slice(2 * index, 2 * index + 2);
+    const { verdicts: xdp } = await playToXdpInNamespace(play);
+    let at = 0;
+    const outcomes = told.map((story) => {
+      const [from, to] = [at, (at += story.frames.length)];
+      const [first, last] = [from + changes.length, to + changes.length];
+      const difference = differenceOf(story, kernel.slice(first, last), stack.slice(from, to), xdp.slice(first, last));
+      return { story, difference };
+    });
+    comparisons.push({ outcomes, frames: at });
+  }
+  return comparisons;
 }

@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { cannotRun } from "../dataplane/planes.ts";
 import { guest } from "../support/guest.ts";
-import { compareFrames } from "./frame-comparison.ts";
-import type { Difference } from "./frame-comparison.ts";
+import { compareFrames, frameScenario } from "./frame-comparison.ts";
+import type { Comparison, Difference } from "./frame-comparison.ts";
 import { classes } from "./frame-classes.ts";
 import type { Story } from "./frame-classes.ts";
+import { vlanClasses, vlanScenario } from "./vlan-classes.ts";
 
 const tcpFlags = 47; // of an IPv4 frame without options; 20 more with IPv6
 const synAndReset = 0x06;
@@ -51,25 +52,41 @@ const rounds = process.env["XLB_GUEST"] === "all" ? 9 : 1;
 const seed = Number(process.env["XLB_SEED"] ?? 1);
 const skip = cannotRun === false ? (guest.unavailable() ?? false) : cannotRun;
 
+const comparisons = skip === false ? compareFrames([frameScenario(rounds, seed), vlanScenario]) : undefined;
+comparisons?.catch(() => {}); // each test sees it
+
+function check(name: string, { outcomes, frames }: Comparison): string {
+  const told = outcomes.filter(({ story }) => story.name === name);
+  assert.ok(told.length > 0);
+  for (const { story, difference } of told) {
+    if (difference === undefined || deliberate[name]?.(difference, story) === true) continue;
+    const { frame, verdict, kernel, xdp } = difference;
+    const lines = [
+      `${frame.toString("hex")} comes in`,
+      `${kernel.join(" ")} the kernel`,
+      `${xdp.join(" ")} ${verdict}`,
+    ];
+    assert.fail(`${story.target.name}:\n${lines.join("\n")}`);
+  }
+  return `${told.length} stories, of ${frames} frames in all`;
+}
+
 describe("what becomes of a frame is what the kernel's IPVS makes of it, byte by byte", { skip }, () => {
-  const comparison = skip === false ? compareFrames(rounds, seed) : undefined;
-  comparison?.catch(() => {}); // each test sees it
   for (const name of Object.keys(classes)) {
     test(name, async (t) => {
-      const { outcomes = [], frames = 0 } = (await comparison) ?? {};
-      const told = outcomes.filter(({ story }) => story.name === name);
-      assert.ok(told.length > 0);
-      for (const { story, difference } of told) {
-        if (difference === undefined || deliberate[name]?.(difference, story) === true) continue;
-        const { frame, verdict, kernel, xdp } = difference;
-        const lines = [
-          `${frame.toString("hex")} comes in`,
-          `${kernel.join(" ")} the kernel`,
-          `${xdp.join(" ")} ${verdict}`,
-        ];
-        assert.fail(`${story.target.name}:\n${lines.join("\n")}`);
-      }
-      t.diagnostic(`${told.length} stories, of ${frames} frames in all`);
+      const [comparison] = (await comparisons) ?? [];
+      assert.ok(comparison !== undefined);
+      t.diagnostic(check(name, comparison));
+    });
+  }
+});
+
+describe("likewise with VLANs, between three arms: a frame comes in", { skip }, () => {
+  for (const name of Object.keys(vlanClasses)) {
+    test(name, async (t) => {
+      const [, comparison] = (await comparisons) ?? [];
+      assert.ok(comparison !== undefined);
+      t.diagnostic(check(name, comparison));
     });
   }
 });

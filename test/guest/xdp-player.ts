@@ -5,9 +5,10 @@ import { connectionState, serviceState } from "../../src/dataplane/xdp/layout.ge
 import { mapPath } from "../../src/dataplane/xdp/load.ts";
 import { ConnectionTable, openMaps } from "../../src/dataplane/xdp/maps.ts";
 import type { DirectorMaps } from "../../src/dataplane/xdp/maps.ts";
-import type { Resolution } from "../../src/dataplane/xdp/network.ts";
+import type { NetworkInterface, Resolution } from "../../src/dataplane/xdp/network.ts";
 import { familyOf } from "../../src/model/service.ts";
 import type { Connection } from "../../src/model/statistics.ts";
+import type { Native } from "../../src/native.ts";
 import { tunings } from "../../src/model/tuning.ts";
 import { PlaneFolder } from "../dataplane/planes.ts";
 import { macBytes } from "../support/packet.ts";
@@ -44,15 +45,41 @@ function ownAddresses(play: Play): string[] {
   return found;
 }
 
+/** The play's VLAN interfaces on eth0, by name. */
+export function vlansOf(play: Play): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const line of play.network) {
+    const [, name, id] = /^link add link eth0 name (\S+) type vlan id (\d+)/.exec(line) ?? [];
+    if (name !== undefined) found.set(name, Number(id));
+  }
+  return found;
+}
+
+/** The interfaces that stand for VLANs here, as the data plane is told of them. */
+function vlanInterfaces(play: Play, parent: number, native: Native): NetworkInterface[] {
+  return [...vlansOf(play)].map(([name, id]) => ({
+    name,
+    ifindex: native.interfaceIndex(name),
+    mac: macBytes(directorMac),
+    up: true,
+    running: true,
+    mtu,
+    loopback: false,
+    vlan: { parent, id },
+    addresses: [],
+  }));
+}
+
 /** The way to every neighbour, from the play's lines for ip. */
 function neighbours(play: Play, ifindex: number): Map<string, Resolution> {
   const own = ownAddresses(play);
+  const vlans = vlansOf(play);
   const found = new Map<string, Resolution>();
   for (const line of play.network) {
-    const [, address, mac] = /^neighbour add (\S+) lladdr (\S+)/.exec(line) ?? [];
+    const [, address, mac, device = ""] = /^neighbour add (\S+) lladdr (\S+) dev (\S+)/.exec(line) ?? [];
     if (address === undefined || mac === undefined) continue;
     const source = own.find((candidate) => familyOf(candidate) === familyOf(address));
-    const hop = { ifindex, vlan: 0, mtu, sourceMac: macBytes(directorMac), mac: macBytes(mac) };
+    const hop = { ifindex, vlan: vlans.get(device) ?? 0, mtu, sourceMac: macBytes(directorMac), mac: macBytes(mac) };
     found.set(address, { kind: "resolved", hop: source === undefined ? hop : { ...hop, source } });
   }
   return found;
@@ -122,7 +149,8 @@ class Past {
 
 /** By default the frames come in by the loopback interface of this namespace. */
 export async function playToXdp(play: Play, ifindex = 1): Promise<Played> {
-  const folder = new PlaneFolder({ tableSlots: 2 ** 17, tunings: { ...asKernel, ...tuningsOf(play) } });
+  const folder = new PlaneFolder({ tableSlots: 2 ** 17, tunings: { ...asKernel, ...tuningsOf(play) }, interfaces: [] });
+  folder.network.present = vlanInterfaces(play, ifindex, folder.native);
   folder.network.own = ownAddresses(play);
   for (const address of [...folder.network.own, "127.0.0.1", "::1"]) {
     folder.network.resolutions.set(address, { kind: "local" });
@@ -144,7 +172,10 @@ export async function playToXdp(play: Play, ifindex = 1): Promise<Played> {
         case "change":
           await folder.apply(step.change);
           // As if the program were attached there: frames for other link addresses, and of other VLANs, are not ours.
-          maps.interfaces.write((ifindex * 31) & 255, { ifindex, vlan: 0, mac: macBytes(directorMac), mtu });
+          for (const vlan of [0, ...vlansOf(play).values()]) {
+            const mac = macBytes(directorMac);
+            maps.interfaces.write((ifindex * 31 + vlan) & 255, { ifindex, vlan, mac, mtu });
+          }
           break;
         case "timeouts":
           plane.setTimeouts(step.timeouts);
