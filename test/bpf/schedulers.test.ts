@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { before, describe, it } from "node:test";
 import { join } from "node:path";
 import { openMaps } from "../../src/dataplane/xdp/maps.ts";
 import { PlaneFolder, add, addService, edit, real, remove, service, web } from "../dataplane/planes.ts";
 import { kernelSchedulers } from "../dataplane/kernel-schedulers.ts";
+import type { Scheduler } from "../../src/model/service.ts";
 import { frame } from "../support/packet.ts";
 import { createRandom } from "../guest/seeded.ts";
 import { cannotRun, openProgram } from "./program.ts";
@@ -18,9 +19,10 @@ const bounded = (address: string, upperThreshold: number, lowerThreshold = 0, we
 });
 
 /** The real server that a new connection goes to; `refused` if the client is told that there is none. */
-function connect(folder: PlaneFolder, port: number, source = "192.0.2.1"): string {
+function connect(folder: PlaneFolder, port: number, source = "192.0.2.1", destinationPort = 80): string {
   const director = folder.native.programOpenPinned(join(folder.bpffs, "director"));
-  const { verdict, data } = folder.native.programTestRun(director, frame({ source, sourcePort: port }), 1, 1);
+  const syn = frame({ source, sourcePort: port, destinationPort });
+  const { verdict, data } = folder.native.programTestRun(director, syn, 1, 1);
   folder.native.programClose(director);
   assert.equal(verdict, 3);
   return data[14 + 9] === 1 ? refused : [...data.subarray(2, 6)].join(".");
@@ -143,6 +145,73 @@ describe("round robin with thresholds and changes", options, () => {
         }
       }
     });
+  }
+});
+
+/** What a scheduler compares, as in the kernel's ip_vs_wlc.c, ip_vs_sed.c, ...: cost and weight, the least fraction wins. */
+const fractions = {
+  lc: ({ active, inactive }, _weight) => [256 * active + inactive, 1],
+  wlc: ({ active, inactive }, weight) => [256 * active + inactive, weight],
+  sed: ({ active }, weight) => [active + 1, weight],
+  nq: ({ active }, weight) => (active === 0 ? [0, 1] : [active + 1, weight]),
+  fo: (_load, weight) => [1, weight],
+  ovf: ({ active }, weight) => (active > weight ? undefined : [1, weight]),
+} as const satisfies Partial<Record<Scheduler, Fraction>>;
+type Fraction = (load: { active: number; inactive: number }, weight: number) => [number, number] | undefined;
+
+describe("the least fraction wins, and of equal ones the newest", options, () => {
+  const folder = new PlaneFolder();
+  before(() => folder.open());
+  let services = 0;
+  for (const name of Object.keys(fractions) as (keyof typeof fractions)[]) {
+    for (const greatest of [3, 2 ** 16 - 1, 2 ** 16, 2 ** 20, 2 ** 31 - 1]) {
+      it(`${name} with weights up to ${greatest}`, async () => {
+        const random = createRandom(greatest);
+        const below = (bound: number) => Math.floor(random() * bound);
+        const fraction: Fraction = fractions[name];
+        const maps = openMaps(folder.native, folder.bpffs, true);
+        // Great ones lie close together, which makes fractions that differ by as little as can be.
+        const anyWeight = () => Math.max(1, greatest - below(20));
+        const weights = Array.from({ length: 13 }, (_, i) => (i === 7 ? greatest : anyWeight()));
+        const identity = { ...web, port: 1 + services };
+        const first = 1 + weights.length * services++;
+        const server = (place: number) => real(`10.1.0.${place}`, weights[place]);
+        await folder.apply(
+          addService(service(name, identity)),
+          ...weights.map((_, place) => add(server(place), identity)),
+        );
+        const expected = () => {
+          let best: { place: number; cost: bigint; weight: bigint } | undefined;
+          for (const [place, weight] of [...weights.entries()].reverse()) {
+            const found = weight > 0 ? fraction(maps.loads.read(first + place), weight) : undefined;
+            if (found === undefined) continue;
+            const [cost, per] = found.map(BigInt) as [bigint, bigint];
+            if (best === undefined || cost * best.weight < best.cost * per) best = { place, cost, weight: per };
+          }
+          return best === undefined ? refused : server(best.place).address;
+        };
+        let port = 1000;
+        for (let round = 0; round < 12; round++) {
+          // Loads by which all are nearly equal, or equal.
+          const ratio = 1 + below(2 ** 30 / greatest);
+          for (const [place, weight] of weights.entries()) {
+            const cost = Math.min(ratio * weight - below(3), 2 ** 30);
+            const load = maps.loads.read(first + place);
+            const active = name === "wlc" || name === "lc" ? cost >> 8 : Math.max(cost - 1, 0);
+            maps.loads.write(first + place, { ...load, active, inactive: cost & 255 });
+          }
+          const changed = below(weights.length);
+          weights[changed] = below(4) === 0 ? 0 : anyWeight();
+          await folder.apply(edit(server(changed), identity));
+          for (let packet = 0; packet < 8; packet++) {
+            const wanted = expected();
+            const chosen = connect(folder, ++port, "192.0.2.1", identity.port);
+            assert.equal(chosen, wanted, `round ${round}, packet ${packet}`);
+            folder.send({ source: "192.0.2.1", sourcePort: port, destinationPort: identity.port, flags: "A" });
+          }
+        }
+      });
+    }
   }
 });
 
