@@ -13,6 +13,7 @@ import type { ServiceIdentity, VirtualService } from "../../src/model/service.ts
 import type { DirectorState } from "../../src/model/state.ts";
 import { plan } from "../../src/reconcile/plan.ts";
 import { Stopwatch } from "../support/starvation.ts";
+import { macOf } from "./fake-network.ts";
 import { kernelSchedulers } from "./kernel-schedulers.ts";
 import { add, addService, cannotRun, edit, editService, PlaneFolder, real, remove, removeService } from "./planes.ts";
 import { service, web } from "./planes.ts";
@@ -570,4 +571,17 @@ test("listing two million slots takes well under a second", options, async (cont
   context.diagnostic(`${used.toFixed(0)} ms of a processor for 2^21 slots`);
   assert.equal(found, 1000);
   assert.ok(used < 1000, `${used} ms of a processor`);
+});
+
+test("an interface that is gone before its event is told has not refused the program", options, async () => {
+  const folder = new PlaneFolder();
+  const gone = { name: "gone0", ifindex: 2 ** 30, mac: macOf("10.0.0.1"), mtu: 1500, addresses: [] };
+  folder.network.present = [{ ...gone, up: true, running: true, loopback: false }];
+  await folder.open();
+  await folder.apply(addService(service("rr")), add(real("10.1.0.1")));
+  assert.deepEqual(folder.plane.interfaces(), []);
+  assert.deepEqual(
+    folder.log.filter((line) => /gone0|no redirection/.test(line)),
+    [],
+  );
 });

@@ -131,11 +131,16 @@ export class Interfaces {
   }
 
   #attach(wanted: readonly NetworkInterface[]): void {
-    const { attachments, program, log } = this.#deps;
+    const { attachments, native, program, log } = this.#deps;
     for (const { name, ifindex } of wanted) {
       const attached = attachments.attach(program, name, ifindex);
       const status = attachments.statuses().find((candidate) => candidate.name === name);
       if (status === undefined) continue;
+      // Gone or renamed, of which the network's events will tell in a moment.
+      if (status.mode === "detached" && native.interfaceIndex(name) !== ifindex) {
+        attachments.forget(name);
+        continue;
+      }
       const reason = status.reason === "" ? "" : ` (${status.reason})`;
       if (attached) {
         this.#refused.delete(name);
@@ -213,7 +218,9 @@ export class Interfaces {
           0,
         );
       } catch (error) {
-        log.warn(`no redirection to interface ${ifindex}: ${(error as Error).message}`);
+        const { name = "" } = byIndex(all, ifindex) ?? {};
+        if (native.interfaceIndex(name) !== ifindex) continue;
+        log.warn(`no redirection to interface ${name}: ${(error as Error).message}`);
       }
     }
   }
