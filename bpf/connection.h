@@ -355,8 +355,7 @@ static __always_inline void connection_touch(const struct connection *connection
 	__u32 tick = sweep.tick, state = word_state(connection->word);
 
 	if (state != STATE_UDP &&
-	    (state != STATE_ESTABLISHED ||
-	     (event & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK | HEADER_SHORT)) != TCP_ACK)) {
+	    (state != STATE_ESTABLISHED || (event & (TCP_STATE_FLAGS | HEADER_SHORT)) != TCP_ACK)) {
 		change_state(connection->index, connection->word, event, tick);
 		return;
 	}

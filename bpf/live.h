@@ -2,9 +2,10 @@
 /*
  * The short way, which nearly every packet takes: untagged, with neither
  * options nor fragments, of a TCP connection that is established and stays
- * so, of a UDP one, or the first of either. The stages for this one case, with every offset known
- * and nothing kept in memory. Whatever else turns up, the packet takes the
- * long way from its beginning: nothing has been changed or counted yet.
+ * so, of a UDP one, or the first of either. The stages for this one case, with
+ * every offset known and nothing kept in memory. Whatever else turns up, the
+ * packet takes the long way from its beginning: nothing has been changed or
+ * counted yet.
  */
 #ifndef LIVE_H
 #define LIVE_H
@@ -13,7 +14,6 @@
 #include "opening.h"
 
 #define IPV4_NO_OPTIONS 0x45 /* version and length of the header */
-#define TCP_STATE_FLAGS (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)
 
 /* As parse_ethernet() without tags; an interface that is not in its first place is left to that. */
 static __always_inline bool live_ethernet(struct xdp_md *ctx,

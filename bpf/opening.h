@@ -12,11 +12,10 @@
 #include "foresight.h"
 #include "schedule.h"
 
-/* TCP: of SYN, FIN, RST and ACK only SYN. Of UDP every datagram may be the first. */
+/* TCP: a SYN alone. Of UDP every datagram may be the first. */
 static __always_inline bool may_be_opening(const struct packet *packet)
 {
-	return packet->protocol == IPPROTO_UDP ||
-	       (packet->flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_SYN;
+	return packet->protocol == IPPROTO_UDP || (packet->flags & TCP_STATE_FLAGS) == TCP_SYN;
 }
 
 /* schedule() would go straight to the scheduler. */

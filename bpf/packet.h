@@ -14,6 +14,7 @@
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
+#define TCP_STATE_FLAGS (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK) /* what a state goes by */
 
 /*
  * What a packet tells of its connection: TCP flags or enum sctp_event in the
