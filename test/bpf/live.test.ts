@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { realServerFlag } from "../../src/dataplane/xdp/layout.generated.ts";
 import type { Settings } from "../../src/dataplane/xdp/layout.generated.ts";
-import { frame } from "../support/packet.ts";
+import { frame, macBytes } from "../support/packet.ts";
 import type { FrameSpec } from "../support/packet.ts";
 import { cannotRun, directorMac, ingress, openProgram } from "./program.ts";
 import type { Program, RealServerSpec, ServiceSpec } from "./program.ts";
@@ -32,7 +32,7 @@ function takeLongWay(program: Program): void {
   program.maps.interfaces.write((ingress * 31 + 1) & 255, {
     ifindex: ingress,
     vlan: 0,
-    mac: Uint8Array.from(directorMac.split(":"), (byte) => parseInt(byte, 16)),
+    mac: macBytes(directorMac),
     mtu: 1500,
   });
 }

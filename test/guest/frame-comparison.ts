@@ -97,7 +97,7 @@ function comparableFrame(bytes: Buffer, gue: boolean): string {
 }
 
 /** A frame's VLAN tags, and the frame without them. */
-export function untagged(bytes: Buffer): { tags: Buffer; rest: Buffer } {
+function untagged(bytes: Buffer): { tags: Buffer; rest: Buffer } {
   let end = 12;
   while (end + 4 < bytes.length && vlanTypes.includes(bytes.readUInt16BE(end))) end += 4;
   return { tags: bytes.subarray(12, end), rest: Buffer.concat([bytes.subarray(0, 12), bytes.subarray(end)]) };

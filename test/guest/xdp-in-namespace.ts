@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import { deserialize, serialize } from "node:v8";
 import { arrangement, directorMac } from "./play.ts";
 import type { Play } from "./play.ts";
-import { playToXdp } from "./xdp-player.ts";
+import { playToXdp, vlanOf } from "./xdp-player.ts";
 import type { Played } from "./xdp-player.ts";
 
 /**
@@ -18,8 +18,9 @@ import type { Played } from "./xdp-player.ts";
  */
 function withStandIns(play: Play): Play {
   const network = play.network.flatMap((line) => {
-    const [, name] = /^link add link eth0 name (\S+) type vlan/.exec(line) ?? [];
-    if (name === undefined) return [line];
+    const vlan = vlanOf(line);
+    if (vlan === undefined) return [line];
+    const { name } = vlan;
     return [
       `link add ${name} address ${directorMac} type veth peer name ${name}-peer`,
       `link set ${name}-peer arp off up`,

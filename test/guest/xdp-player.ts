@@ -45,14 +45,15 @@ function ownAddresses(play: Play): string[] {
   return found;
 }
 
-/** The play's VLAN interfaces on eth0, by name. */
-export function vlansOf(play: Play): Map<string, number> {
-  const found = new Map<string, number>();
-  for (const line of play.network) {
-    const [, name, id] = /^link add link eth0 name (\S+) type vlan id (\d+)/.exec(line) ?? [];
-    if (name !== undefined) found.set(name, Number(id));
-  }
-  return found;
+/** The VLAN interface on eth0 that a line of a play's network adds. */
+export function vlanOf(line: string): { readonly name: string; readonly id: number } | undefined {
+  const [, name, id] = /^link add link eth0 name (\S+) type vlan id (\d+)/.exec(line) ?? [];
+  return name === undefined ? undefined : { name, id: Number(id) };
+}
+
+/** The play's VLAN interfaces, by name. */
+function vlansOf(play: Play): Map<string, number> {
+  return new Map(play.network.flatMap((line) => vlanOf(line) ?? []).map(({ name, id }) => [name, id]));
 }
 
 /** The interfaces that stand for VLANs here, as the data plane is told of them. */

@@ -71,6 +71,11 @@ export class Interfaces {
     );
   }
 
+  /** Asks the kernel, which knows before the network's events tell it. */
+  #isThere(name: string, ifindex: number): boolean {
+    return this.#deps.native.interfaceIndex(name) === ifindex;
+  }
+
   /** Returns those that are there: a link knows that its interface is gone before the network's events tell it. */
   #forgetGone(all: readonly NetworkInterface[]): readonly NetworkInterface[] {
     const { attachments, log } = this.#deps;
@@ -78,7 +83,7 @@ export class Interfaces {
     for (const { name, ifindex } of attachments.lost()) {
       attachments.forget(name);
       this.#seen.delete(name);
-      if (this.#deps.native.interfaceIndex(name) === ifindex) {
+      if (this.#isThere(name, ifindex)) {
         log.warn(`interface ${name}: somebody has detached the program`);
         continue;
       }
@@ -131,13 +136,13 @@ export class Interfaces {
   }
 
   #attach(wanted: readonly NetworkInterface[]): void {
-    const { attachments, native, program, log } = this.#deps;
+    const { attachments, program, log } = this.#deps;
     for (const { name, ifindex } of wanted) {
       const attached = attachments.attach(program, name, ifindex);
       const status = attachments.statuses().find((candidate) => candidate.name === name);
       if (status === undefined) continue;
       // Gone or renamed, of which the network's events will tell in a moment.
-      if (status.mode === "detached" && native.interfaceIndex(name) !== ifindex) {
+      if (status.mode === "detached" && !this.#isThere(name, ifindex)) {
         attachments.forget(name);
         continue;
       }
@@ -219,7 +224,7 @@ export class Interfaces {
         );
       } catch (error) {
         const { name = "" } = byIndex(all, ifindex) ?? {};
-        if (native.interfaceIndex(name) !== ifindex) continue;
+        if (!this.#isThere(name, ifindex)) continue;
         log.warn(`no redirection to interface ${name}: ${(error as Error).message}`);
       }
     }
