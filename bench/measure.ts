@@ -154,8 +154,11 @@ class Bench {
 
   /** Opens the live connections, and looks at the verdicts of some single packets. */
   async warmUp({ target, lane, traffic, flows }: Entrant): Promise<void> {
-    const { mode } = this.#scenario;
+    const { mode, spoofed } = this.#scenario;
     lane.generator.aim(target.program);
+    if (target.stateful && spoofed > 0) {
+      await this.#run(lane, { order: "sequence", first: flows, flags: tcpFlags.SYN }, spoofed);
+    }
     if (target.stateful && mode === "churn") {
       // Until every flow has had its SYN.
       await this.#run(lane, { order: "churn", flows, packetsPerConnection, pass: 0 }, flows * packetsPerConnection);
@@ -164,7 +167,7 @@ class Bench {
       for (const flags of opening) await this.#run(lane, { order: "sequence", first: 0, flags }, flows);
     }
     if (mode === "churn") return;
-    const first = mode === "new" ? flows : 0;
+    const first = mode === "new" ? flows + spoofed : 0;
     const flags = mode === "new" ? tcpFlags.SYN : tcpFlags.ACK;
     for (let packet = 0; packet < checkedPackets; packet++) {
       const { verdicts } = await this.#run(lane, { order: "sequence", first: first + packet, flags }, 1);
@@ -224,7 +227,7 @@ class Bench {
   }
 
   #stream(flows: number, round: number): Stream {
-    const { mode, traffic } = this.#scenario;
+    const { mode, traffic, spoofed } = this.#scenario;
     const { newPackets } = this.#deps.effort;
     if (mode === "established") return { order: "random", flows, seed: 1 + round * roundSeed };
     if (mode === "churn") {
@@ -232,7 +235,7 @@ class Bench {
     }
     return {
       order: "sequence",
-      first: flows + checkedPackets + round * newPackets,
+      first: flows + spoofed + checkedPackets + round * newPackets,
       flags: traffic.protocol === "tcp" ? tcpFlags.SYN : 0,
     };
   }

@@ -26,6 +26,8 @@ export interface Scenario {
    */
   readonly mode: "established" | "new" | "churn";
   readonly flows: number;
+  /** SYNs that nothing follows, each of another flow, before the live ones open: as in a flood. */
+  readonly spoofed: number;
   readonly traffic: Traffic;
   /** Each is a target of its own, measured in the same rounds. */
   readonly directors: readonly DirectorSetup[];
@@ -46,6 +48,9 @@ export function directorName({ scheduler, realServers, instead }: DirectorSetup)
   if (instead !== undefined) return `${scheduler}, ${instead.name}`;
   return realServers === 100 ? scheduler : `${scheduler}, ${realServers} servers`;
 }
+
+/** Four times what the connection tables hold. */
+const flood = 2 ** 23;
 
 const tcp4: Traffic = { family: "ipv4", protocol: "tcp", services: 1 };
 const tcp6: Traffic = { family: "ipv6", protocol: "tcp", services: 1 };
@@ -89,7 +94,7 @@ export function hasGoal({ goals, sweep }: Scenario): boolean {
 type Rest = Partial<Scenario> & Pick<Scenario, "title" | "mode" | "flows">;
 
 function scenario(rest: Rest): Scenario {
-  return { traffic: tcp4, directors: [rr], goals: {}, cpus: 1, sweep: false, quick: false, ...rest };
+  return { spoofed: 0, traffic: tcp4, directors: [rr], goals: {}, cpus: 1, sweep: false, quick: false, ...rest };
 }
 
 function ofDirector(other: DirectorSetup, atMost: number): Record<string, Goal[]> {
@@ -156,6 +161,20 @@ export const scenarios: readonly Scenario[] = [
     directors: [rr, wlc],
     goals: ofUsual(0.4, rr),
     quick: true,
+  }),
+  scenario({
+    title: "established, 1k flows, in a flood",
+    mode: "established",
+    flows: 1000,
+    spoofed: flood,
+  }),
+  scenario({
+    title: "new, in a flood",
+    mode: "new",
+    flows: 1000,
+    spoofed: flood,
+    directors: [rr, wlc],
+    goals: ofUsual(0.4, rr),
   }),
   scenario({ title: "10 packets each, 1k live", mode: "churn", flows: 1024, directors: [rr, wlc] }),
   scenario({

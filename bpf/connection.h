@@ -386,6 +386,7 @@ static __always_inline __u32 timeout_of(__u64 word)
 #define VICTIM_CLOSING 2
 #define VICTIM_EXPIRED 3
 #define VICTIM_KIND_SHIFT 12
+#define VICTIM_PLACES (2 * SLOTS_PER_LINE)
 
 /* A call, or the verifier would follow its every branch through all the slots that come after. */
 __noinline int victim_rank(__u64 word, __u32 tick)
@@ -408,11 +409,13 @@ __noinline int victim_rank(__u64 word, __u32 tick)
 
 struct victim {
 	__u64 word;
-	__u32 rank;
+	__u32 rank; /* and the place, mixed with chance */
 	__u32 index;
 };
 
-static __always_inline void seek_victim(__u32 line_index, __u32 tick, struct victim *victim)
+/* Most are of the same second: which of them goes is left to `chance`, some bits of the word to come. */
+static __always_inline void seek_victim(__u32 line_index, __u32 tick, __u32 chance,
+					struct victim *victim)
 {
 	struct connection_line *line = lookup(connections, line_index);
 
@@ -422,6 +425,9 @@ static __always_inline void seek_victim(__u32 line_index, __u32 tick, struct vic
 		__u64 word = *(volatile __u64 *)&line->slot[place];
 		__u32 rank = victim_rank(word, tick);
 
+		if (!rank)
+			continue;
+		rank = (rank * VICTIM_PLACES + (line_index & 1) * SLOTS_PER_LINE + place) ^ chance;
 		if (rank > victim->rank) {
 			victim->rank = rank;
 			victim->word = word;
@@ -430,16 +436,9 @@ static __always_inline void seek_victim(__u32 line_index, __u32 tick, struct vic
 	}
 }
 
-/* Frees one slot of the two lines; its index + 1, or 0. */
-static __always_inline int evict(__u32 line, __u32 tick)
+static __always_inline void count_victim(__u32 kind)
 {
-	struct victim victim = {};
-
-	seek_victim(line, tick, &victim);
-	seek_victim(line ^ 1, tick, &victim);
-	if (!victim.rank || !close_slot(victim.index, victim.word))
-		return 0;
-	switch (victim.rank >> VICTIM_KIND_SHIFT) {
+	switch (kind) {
 	case VICTIM_EXPIRED:
 		count(COUNTER(victim_expired));
 		break;
@@ -449,7 +448,67 @@ static __always_inline int evict(__u32 line, __u32 tick)
 	default:
 		count(COUNTER(victim_half_open));
 	}
+}
+
+/* Frees one slot of the two lines; its index + 1, or 0. */
+static __always_inline int evict(__u32 line, __u64 word, __u32 tick)
+{
+	__u32 chance = word >> (SLOT_TAG_SHIFT + 1) & (VICTIM_PLACES - 1);
+	struct victim victim = {};
+
+	seek_victim(line, tick, chance, &victim);
+	seek_victim(line ^ 1, tick, chance, &victim);
+	if (!victim.rank || !close_slot(victim.index, victim.word))
+		return 0;
+	count_victim(victim.rank / VICTIM_PLACES >> VICTIM_KIND_SHIFT);
 	return victim.index + 1;
+}
+
+/* In a table of which less is free ... */
+#define CROWDED(slots) ((slots) - (slots) / 8)
+/* ... so many half-open connections in one line are no accident. */
+#define FLOOD_HALF_OPEN (SLOTS_PER_LINE / 2)
+
+/*
+ * The same in a flood: puts the word where the oldest half-open connection of
+ * the full line was, so that what opens costs one line and lies where the
+ * short way looks. All lines of a flooded table turn over at one rate: a
+ * half-open connection lives no shorter for it than if the oldest of two lines
+ * had to go. Returns 1 + the index; 0: no flood.
+ */
+__noinline int claim_in_flood(__u32 line_index, __u64 word, __u32 tick)
+{
+	__u32 chance = word >> (SLOT_TAG_SHIFT + 1) & (SLOTS_PER_LINE - 1);
+	__u32 slots = (settings.line_mask + 1) * SLOTS_PER_LINE;
+	__u32 half_open = 0, oldest = 0, index, place;
+	struct connection_line *line;
+	__u64 victim = 0;
+
+	if (sweep.live < CROWDED(slots))
+		return 0;
+	line = lookup(connections, line_index);
+	if (!line)
+		return 0;
+	for (place = 0; place < SLOTS_PER_LINE; place++) {
+		__u64 seen = *(volatile __u64 *)&line->slot[place];
+		__u32 half = is_half_open(word_state(seen));
+		__u32 age = half * (((word_age(seen, tick) + 1) * SLOTS_PER_LINE + place) ^ chance);
+
+		half_open += half;
+		if (age > oldest) {
+			oldest = age;
+			victim = seen;
+		}
+	}
+	place = (oldest ^ chance) & (SLOTS_PER_LINE - 1);
+	if (half_open < FLOOD_HALF_OPEN ||
+	    __sync_val_compare_and_swap(&line->slot[place], victim, word) != victim)
+		return 0;
+	index = line_index * SLOTS_PER_LINE + place;
+	count_victim(word_age(victim, tick) > timeout_of(victim) ? VICTIM_EXPIRED
+								 : VICTIM_HALF_OPEN);
+	account_close(index, victim);
+	return index + 1;
 }
 
 /* As claim_slot(), in one line; 0: it has no free slot. */
@@ -527,7 +586,7 @@ __noinline int claim_elsewhere(__u32 line, __u64 word, __u32 tick)
 	set_overflowed(line);
 	claimed = claim_in_line(line ^ 1, displaced);
 	if (!claimed) {
-		claimed = evict(line, tick);
+		claimed = evict(line, word, tick);
 		slot = claimed > 0 ? slot_at(claimed - 1) : NULL;
 		if (!slot)
 			return 0;
@@ -550,6 +609,8 @@ static __always_inline int claim_slot(__u64 hash, __u64 word, __u32 tick)
 	__u32 line = hash_line(hash);
 	int claimed = claim_in_line(line, word);
 
+	if (!claimed)
+		claimed = claim_in_flood(line, word, tick);
 	if (claimed > 0)
 		return is_opened_twice(line, claimed - 1, word) ? -1 : claimed;
 	return claimed ? claimed : claim_elsewhere(line, word, tick);

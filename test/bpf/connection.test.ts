@@ -185,6 +185,28 @@ describe("a full table", { skip: cannotRun }, () => {
     assert.equal(program.counters().victim_half_open, 2n);
   });
 
+  it("leaves to chance which goes of those that came in the same second", () => {
+    for (const swept of [false, true]) {
+      const { program } = oneService(slots);
+      fill(program, ["S"]);
+      // It knows that it is full, and takes this for a flood.
+      if (swept) program.control.sweep();
+      const rounds = 200;
+      let there = 0;
+      for (let round = 0; round < rounds; round++) {
+        const mine = frame({ source: "198.51.100.7", sourcePort: 1000 + round, flags: "S" });
+        program.run(mine);
+        // In its place or, likelier, in one of fifteen others.
+        program.run(frame({ source: "198.51.100.8", sourcePort: 1000 + round, flags: "S" }));
+        const { expired, victim_half_open: before } = program.counters();
+        program.run(mine);
+        if (program.counters().victim_half_open === before) there++;
+        assert.equal(expired, 0n);
+      }
+      assert.ok(there > rounds * 0.75, `${there} of ${rounds} outlived the next SYN`);
+    }
+  });
+
   it("gives up closing connections before half open ones, and expired ones before both", () => {
     const { program } = oneService(slots);
     fill(program, ["S"]);
@@ -198,6 +220,54 @@ describe("a full table", { skip: cannotRun }, () => {
     program.age(2);
     program.run(frame({ source: "198.51.100.9" }));
     assert.equal(program.counters().victim_expired, 1n);
+  });
+
+  it("takes a few half-open connections for no flood, and gives up closing ones", () => {
+    const { program } = oneService(slots);
+    for (let port = 1; port <= 3; port++) program.run(frame({ sourcePort: port }));
+    for (let port = 4; port <= slots; port++) {
+      for (const flags of ["S", "A", "FA"]) program.run(frame({ sourcePort: port, flags }));
+    }
+    program.control.sweep();
+    program.run(frame({ source: "198.51.100.7" }));
+    const { victim_closing, victim_half_open } = program.counters();
+    assert.deepEqual({ victim_closing, victim_half_open }, { victim_closing: 1n, victim_half_open: 0n });
+  });
+
+  it("that is not crowded yet gives up none, even where all are half open", () => {
+    const { program } = oneService(slots);
+    for (let port = 1; port <= slots; port++) {
+      program.run(frame({ sourcePort: port }));
+      if (port === (slots * 3) / 4) program.control.sweep();
+    }
+    assert.equal(program.slots().length, slots);
+    assert.equal(program.counters().victim_half_open, 0n);
+  });
+
+  it("in a flood has each in the line that the short way looks in, and gives up half-open ones alone", () => {
+    const { program, real, other } = oneService(1024);
+    const established = 200;
+    for (const flags of ["S", "A"]) {
+      for (let port = 1000; port < 1000 + established; port++) program.run(frame({ sourcePort: port, flags }));
+    }
+    function flood(client: number): void {
+      for (let port = 1000; port < 10_000; port++) {
+        program.run(frame({ source: `198.51.100.${client}`, sourcePort: port }));
+      }
+    }
+    flood(1);
+    assert.ok(program.slots().some(({ displaced }) => displaced));
+    program.control.sweep();
+    flood(2);
+    flood(3);
+    const kept = program.slots();
+    assert.equal(kept.filter(({ state }) => state === "ESTABLISHED").length, established);
+    // Lines of which established connections have more than half are as they were.
+    assert.ok(kept.filter(({ displaced }) => displaced).length < kept.length / 50);
+    for (const id of [real, other]) {
+      assert.equal(program.load(id).active, kept.filter(({ realServer }) => realServer === id).length);
+      assert.equal(program.load(id).inactive, 0);
+    }
   });
 
   it("keeps counts that are the sum of its slots", () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import fc from "fast-check";
 import { frame } from "../support/packet.ts";
@@ -242,8 +243,9 @@ describe("the connection table", { skip: cannotRun }, () => {
     );
   });
 
-  it("stays whole when two CPUs open, change and close the same connections at once", async (t) => {
-    const program = openProgram();
+  /** Services of 8 real servers each, for {@link race}. */
+  function raceable(tableSlots?: number): Program {
+    const program = openProgram(tableSlots);
     const realServers = Array.from({ length: 8 }, (_, i) => ({ address: `192.168.200.${i + 2}` }));
     program.service({ scheduler: "wlc", realServers });
     program.service({
@@ -252,29 +254,19 @@ describe("the connection table", { skip: cannotRun }, () => {
       persistence: { timeout: 300, netmask: "255.255.255.255" },
     });
     program.repin();
-    const packets = 60_000;
+    return program;
+  }
+
+  const packets = 60_000;
+  async function race(program: Program, seed: number, clients: number, ports = "80,443"): Promise<void> {
     const racer = join(import.meta.dirname, "racer.js");
-    const race = (seed: number, clients: number) =>
-      promisify(execFile)(process.execPath, [
-        racer,
-        program.pinnedDirector,
-        `${seed}`,
-        `${packets}`,
-        "80,443",
-        `${clients}`,
-      ]);
-    // The fewer the clients, the more often two CPUs meet in one slot.
-    await Promise.all([race(1, 64), race(2, 64)]);
-    await Promise.all([race(3, 4), race(4, 4), race(5, 4)]);
+    const args = [racer, program.pinnedDirector, `${seed}`, `${packets}`, ports, `${clients}`];
+    await promisify(execFile)(process.execPath, args);
+  }
+
+  /** The counts are those of the slots; and everything ends, templates last. */
+  function assertWhole(program: Program): void {
     const slots = program.slots();
-    t.diagnostic(`${5 * packets} packets, ${slots.length} slots in use`);
-    // No connection twice.
-    const keys = slots.map(({ index, state }) => {
-      const { client, client_port: port, virtual_port: virtual } = program.maps.connections.detail(index);
-      return `${state === "TEMPLATE" ? "template" : "connection"} ${client} ${port} ${virtual}`;
-    });
-    assert.deepEqual(keys.sort(), [...new Set(keys)].sort());
-    // The counts are those of the slots.
     for (let id = 1; id <= 16; id++) {
       const own = slots.filter(({ realServer }) => realServer === id);
       const active = own.filter(({ state }) => activeStates.has(state)).length;
@@ -282,7 +274,6 @@ describe("the connection table", { skip: cannotRun }, () => {
       const { active: a, inactive, persistent: p } = program.load(id);
       assert.deepEqual([a, inactive, p], [active, own.length - active - persistent, persistent], `real server ${id}`);
     }
-    // And everything ends, templates last.
     for (let round = 0; round < 3; round++) {
       program.age(4000);
       program.control.sweep();
@@ -292,5 +283,42 @@ describe("the connection table", { skip: cannotRun }, () => {
       const { active, inactive, persistent } = program.load(id);
       assert.deepEqual([active, inactive, persistent], [0, 0, 0], `real server ${id}`);
     }
+  }
+
+  it("stays whole when two CPUs open, change and close the same connections at once", async (t) => {
+    const program = raceable();
+    // The fewer the clients, the more often two CPUs meet in one slot.
+    await Promise.all([race(program, 1, 64), race(program, 2, 64)]);
+    await Promise.all([race(program, 3, 4), race(program, 4, 4), race(program, 5, 4)]);
+    const slots = program.slots();
+    t.diagnostic(`${5 * packets} packets, ${slots.length} slots in use`);
+    // No connection twice.
+    const keys = slots.map(({ index, state }) => {
+      const { client, client_port: port, virtual_port: virtual } = program.maps.connections.detail(index);
+      return `${state === "TEMPLATE" ? "template" : "connection"} ${client} ${port} ${virtual}`;
+    });
+    assert.deepEqual(keys.sort(), [...new Set(keys)].sort());
+    assertWhole(program);
+  });
+
+  it("stays whole when two CPUs displace each other's connections in a flood, beside the sweep", async (t) => {
+    const program = raceable(64);
+    const over = new AbortController();
+    const sweeping = (async () => {
+      while (!over.signal.aborted) {
+        program.control.sweep();
+        await pause(1);
+      }
+    })();
+    // Templates are never displaced: those of few clients only.
+    await race(program, 1, 4);
+    await Promise.all([race(program, 2, 400, "80"), race(program, 3, 400, "80")]);
+    await Promise.all([race(program, 4, 60, "80"), race(program, 5, 60, "80")]);
+    over.abort();
+    await sweeping;
+    const { victim_half_open: displaced } = program.counters();
+    t.diagnostic(`${5 * packets} packets, ${displaced} half-open connections displaced`);
+    assert.ok(displaced > 1000n);
+    assertWhole(program);
   });
 });

@@ -94,6 +94,8 @@ export interface Slot {
   readonly state: string;
   readonly realServer: number;
   readonly age: number;
+  /** Found no room in the line that its hash names, and lies in the neighbour. */
+  readonly displaced: boolean;
 }
 
 function words(address: string): number[] {
@@ -344,6 +346,7 @@ export class Program {
         state: (names[Number((word >> 12n) & 31n)] ?? "?").replace("STATE_", ""),
         realServer: Number((word >> 17n) & 0xffffn),
         age: (tick - Number(word & 0xfffn)) & 0xfff,
+        displaced: ((word >> 33n) & 1n) === 1n,
       });
     });
     return found;
