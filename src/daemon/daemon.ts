@@ -323,7 +323,7 @@ export class Daemon {
     }
     overrides.replace(before.filter((override) => !isChosen(override)));
     await this.#reconciler.round({ touched: cleared.map(overrideTarget) });
-    const lines = cleared.map((each) => `No longer by hand: ${overrideTarget(each)}: ${describeSetting(each.setting)}`);
+    const lines = cleared.map((each) => `No longer by hand: ${overrideTarget(each)}: ${describeSetting(each)}`);
     for (const line of lines) log.logger.info(line);
     return { kind: "done", message: lines.join("\n") };
   }

@@ -1,6 +1,6 @@
 /** What somebody has set by hand, in place of what the file and the checks ask for: kept until it is taken back. */
-import { printIdentity, realServerKey } from "./service.ts";
-import type { RealServer, ServiceIdentity, VirtualService } from "./service.ts";
+import { familyOfService, printIdentity, realServerKey } from "./service.ts";
+import type { Family, Persistence, RealServer, ServiceIdentity, Tunnel, VirtualService } from "./service.ts";
 
 /** Who has set something, as far as the command could tell. */
 export interface Owner {
@@ -69,8 +69,8 @@ export function indexOverrides(overrides: readonly Override[]): (serviceKey: str
   return (serviceKey) => index.get(serviceKey) ?? none;
 }
 
-/** What is set, in a few words: `removed`, `added, weight 5`, `weight 0`, `scheduler wlc`. */
-export function describeSetting(setting: OverrideSetting): string {
+/** What is set, in a few words: `removed`, `added, weight 5, gate`, `weight 0, ipip by gre`, `scheduler wlc`. */
+export function describeSetting({ identity, setting }: Pick<Override, "identity" | "setting">): string {
   switch (setting.kind) {
     case "removed":
       return "removed";
@@ -80,16 +80,16 @@ export function describeSetting(setting: OverrideSetting): string {
         ...(setting.added ? ["added"] : []),
         `scheduler ${scheduler}`,
         ...schedulerFlags,
-        ...(persistence === undefined ? [] : [`persistent ${persistence.timeout}`]),
+        ...(persistence === undefined ? [] : [describePersistence(persistence, familyOfService(identity))]),
         ...(onePacket ? ["ops"] : []),
       ].join(", ");
     }
     case "real-server": {
-      const { method, weight, upperThreshold, lowerThreshold } = setting.realServer;
+      const { method, weight, upperThreshold, lowerThreshold, tunnel } = setting.realServer;
       return [
         ...(setting.added ? ["added"] : []),
         `weight ${weight}`,
-        method,
+        tunnel === undefined || tunnel.type === "ipip" ? method : `${method} by ${describeTunnel(tunnel)}`,
         ...(upperThreshold === 0 ? [] : [`thresholds ${upperThreshold} and ${lowerThreshold}`]),
         ...(setting.despiteChecks ? ["against its checks"] : []),
       ].join(", ");
@@ -97,10 +97,19 @@ export function describeSetting(setting: OverrideSetting): string {
   }
 }
 
+function describePersistence({ timeout, prefix }: Persistence, family: Family): string {
+  return `persistent ${timeout}${prefix === (family === "ipv6" ? 128 : 32) ? "" : ` for each /${prefix}`}`;
+}
+
+function describeTunnel({ type, port, checksum }: Tunnel): string {
+  const checksums = { none: "", full: " with checksums", remote: " with remote checksums" };
+  return `${type}${type === "gue" ? ` port ${port}` : ""}${checksums[checksum]}`;
+}
+
 /** `tcp:10.0.0.1:80 10.0.0.2:80: weight 0, gate, by alice with ipvsadm, called by bash`. */
 export function describeOverride(override: Override): string {
   const { user, program } = override.owner;
-  return `${overrideTarget(override)}: ${describeSetting(override.setting)}, by ${user} with ${program}`;
+  return `${overrideTarget(override)}: ${describeSetting(override)}, by ${user} with ${program}`;
 }
 
 /** What a command asks for by hand; ipvsadm's options in order: -A, -E, -D, -C, -a, -e, -d. */

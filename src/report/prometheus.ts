@@ -75,14 +75,14 @@ function addServices(registry: Registry, snapshot: Snapshot): void {
     registry,
     "gauge",
     "xlb_service_active_connections",
-    "Established connections of a virtual service.",
+    "Established and half-open connections of a virtual service.",
     each((entry) => total(entry, (realServer) => realServer.active)),
   );
   add(
     registry,
     "gauge",
     "xlb_service_inactive_connections",
-    "Half-open, closing and UDP connections of a virtual service.",
+    "Closing and UDP connections of a virtual service.",
     each((entry) => total(entry, (realServer) => realServer.inactive)),
   );
   add(
@@ -105,6 +105,20 @@ function addServices(registry: Registry, snapshot: Snapshot): void {
     "xlb_service_bytes_total",
     "IP bytes from clients to a virtual service.",
     each((entry) => Number(entry.bytes)),
+  );
+  add(
+    registry,
+    "counter",
+    "xlb_service_reply_packets_total",
+    "Packets to clients that came through the director, by masq.",
+    each((entry) => Number(entry.packetsOut ?? 0n)),
+  );
+  add(
+    registry,
+    "counter",
+    "xlb_service_reply_bytes_total",
+    "IP bytes to clients that came through the director, by masq.",
+    each((entry) => Number(entry.bytesOut ?? 0n)),
   );
 }
 
@@ -158,14 +172,14 @@ function addRealServers(registry: Registry, snapshot: Snapshot): void {
     registry,
     "gauge",
     "xlb_real_server_active_connections",
-    "Established connections of a real server.",
+    "Established and half-open connections of a real server.",
     each(({ entry }) => entry?.active),
   );
   add(
     registry,
     "gauge",
     "xlb_real_server_inactive_connections",
-    "Half-open, closing and UDP connections of a real server.",
+    "Closing and UDP connections of a real server.",
     each(({ entry }) => entry?.inactive),
   );
   add(
@@ -188,6 +202,20 @@ function addRealServers(registry: Registry, snapshot: Snapshot): void {
     "xlb_real_server_bytes_total",
     "IP bytes forwarded to a real server.",
     each(({ entry }) => entry && Number(entry.bytes)),
+  );
+  add(
+    registry,
+    "counter",
+    "xlb_real_server_reply_packets_total",
+    "Packets of a real server to clients that came through the director, by masq.",
+    each(({ entry }) => entry && Number(entry.packetsOut ?? 0n)),
+  );
+  add(
+    registry,
+    "counter",
+    "xlb_real_server_reply_bytes_total",
+    "IP bytes of a real server to clients that came through the director, by masq.",
+    each(({ entry }) => entry && Number(entry.bytesOut ?? 0n)),
   );
   add(
     registry,

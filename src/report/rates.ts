@@ -7,6 +7,8 @@ export interface Rate {
   readonly connections: number;
   readonly packets: number;
   readonly bytes: number;
+  readonly packetsOut: number;
+  readonly bytesOut: number;
 }
 
 /** What changed between two snapshots. Keys as {@link printIdentity} and {@link realServerKey} print them. */
@@ -67,6 +69,8 @@ function rate(before: Counters | undefined, after: Counters, seconds: number): R
     connections: difference(before?.connections, after.connections) / seconds,
     packets: difference(before?.packets, after.packets) / seconds,
     bytes: difference(before?.bytes, after.bytes) / seconds,
+    packetsOut: difference(before?.packetsOut, after.packetsOut ?? 0n) / seconds,
+    bytesOut: difference(before?.bytesOut, after.bytesOut ?? 0n) / seconds,
   };
 }
 

@@ -5,6 +5,7 @@ import { familyOfService, printEndpoint, printIdentity, realServerKey } from "..
 import type { ForwardingMethod, ServiceIdentity, VirtualService } from "../model/service.ts";
 import type {
   Connection,
+  Counters,
   PlaneMove,
   PlaneStatistics,
   RealServerStatistics,
@@ -177,7 +178,14 @@ const weightWidth = 6;
 function serviceLines(snapshot: Snapshot, options: StatisticsTableOptions): string[] {
   const services = snapshot.planes.flatMap((plane) => plane.services);
   if (services.length === 0) return ["no virtual services"];
-  const titles = options.rates ? ["CPS", "PPS", "BPS"] : ["Conns", "Packets", "Bytes"];
+  // Replies pass the director with masq only.
+  const replies = services.some(({ realServers }) =>
+    realServers.some(({ realServer }) => realServer.method === "masq"),
+  );
+  const titles = [
+    ...(options.rates ? ["CPS", "PPS", "BPS"] : ["Conns", "Packets", "Bytes"]),
+    ...(replies ? (options.rates ? ["OutPPS", "OutBPS"] : ["OutPkts", "OutBytes"]) : []),
+  ];
   const head: Row = {
     name: "  -> RemoteAddress:Port",
     forward: "Forward",
@@ -185,7 +193,7 @@ function serviceLines(snapshot: Snapshot, options: StatisticsTableOptions): stri
     numbers: ["ActiveConn", "InActConn", ...titles],
     nextHop: options.nextHops ? "NextHop" : "",
   };
-  const rows = [head, ...services.flatMap((service) => rowsOfService(service, options))];
+  const rows = [head, ...services.flatMap((service) => rowsOfService(service, options, replies))];
   // A virtual service's line may run over the columns forward and weight, which it does not have.
   const nameWidth = rows.reduce((width, row) => {
     const free = row.forward === "" ? forwardWidth + weightWidth + 2 : 0;
@@ -206,7 +214,7 @@ function printRow(row: Row, nameWidth: number, widths: readonly number[]): strin
   return `${left} ${numbers}${row.nextHop === "" ? "" : ` ${row.nextHop}`}`;
 }
 
-function rowsOfService(entry: ServiceStatistics, options: StatisticsTableOptions): Row[] {
+function rowsOfService(entry: ServiceStatistics, options: StatisticsTableOptions, replies: boolean): Row[] {
   const rates = options.rates?.services.get(printIdentity(entry.service.identity));
   return [
     {
@@ -216,7 +224,7 @@ function rowsOfService(entry: ServiceStatistics, options: StatisticsTableOptions
       numbers: [
         `${sum(entry.realServers, (realServer) => realServer.active)}`,
         `${sum(entry.realServers, (realServer) => realServer.inactive)}`,
-        ...counters(options.rates === undefined ? entry : rates?.total, options.exact),
+        ...counters(options.rates === undefined ? entry : rates?.total, options.exact, replies),
       ],
       nextHop: "",
     },
@@ -230,6 +238,7 @@ function rowsOfService(entry: ServiceStatistics, options: StatisticsTableOptions
         ...counters(
           options.rates === undefined ? realServer : rates?.realServers.get(realServerKey(realServer.realServer)),
           options.exact,
+          replies,
         ),
       ],
       nextHop: options.nextHops || realServer.nextHop.startsWith("unresolved") ? realServer.nextHop : "",
@@ -268,13 +277,11 @@ function forwardName({ realServer, nextHop }: RealServerStatistics): string {
   return nextHop === "local" ? "Local" : forwardNames[realServer.method];
 }
 
-function counters(
-  values: { readonly connections: bigint; readonly packets: bigint; readonly bytes: bigint } | Rate | undefined,
-  exact: boolean,
-): string[] {
-  return [values?.connections ?? 0, values?.packets ?? 0, values?.bytes ?? 0].map((value) =>
-    formatNumber(typeof value === "bigint" ? value : roundRate(value), exact),
-  );
+function counters(values: Counters | Rate | undefined, exact: boolean, replies: boolean): string[] {
+  return [
+    ...[values?.connections ?? 0, values?.packets ?? 0, values?.bytes ?? 0],
+    ...(replies ? [values?.packetsOut ?? 0, values?.bytesOut ?? 0] : []),
+  ].map((value) => formatNumber(typeof value === "bigint" ? value : roundRate(value), exact));
 }
 
 function formatNumber(value: bigint, exact: boolean): string {

@@ -108,7 +108,7 @@ class Situation {
   }
 
   get byHand(): string[] {
-    return this.overrides.map((override) => `${overrideTarget(override)}: ${describeSetting(override.setting)}`);
+    return this.overrides.map((override) => `${overrideTarget(override)}: ${describeSetting(override)}`);
   }
 }
 
@@ -122,6 +122,39 @@ test("A weight set by hand stays through rounds and reloads until the file's is 
   situation.edit(first, 1);
   assert.deepEqual(situation.table, [`${first}=1`, `${second}=1`]);
   assert.deepEqual(situation.byHand, []);
+});
+
+test("An override tells the network of its persistence and the kind of its tunnel", () => {
+  const identity = { kind: "address", protocol: "tcp", address: "10.0.0.1", port: 80 } as const;
+  const identity6 = { ...identity, address: "2001:db8::1" };
+  const persistent = (prefix: number) => {
+    const settings = {
+      scheduler: "rr",
+      schedulerFlags: [],
+      onePacket: false,
+      persistence: { timeout: 60, prefix },
+    } as const;
+    return { kind: "service", settings, added: false } as const;
+  };
+  for (const [of, prefix, text] of [
+    [identity, 32, "scheduler rr, persistent 60"],
+    [identity, 24, "scheduler rr, persistent 60 for each /24"],
+    [identity6, 128, "scheduler rr, persistent 60"],
+    [identity6, 32, "scheduler rr, persistent 60 for each /32"],
+  ] as const) {
+    assert.equal(describeSetting({ identity: of, setting: persistent(prefix) }), text);
+  }
+  const limits = { weight: 1, upperThreshold: 0, lowerThreshold: 0 };
+  for (const [tunnel, text] of [
+    [undefined, "weight 1, ipip"],
+    [{ type: "ipip", port: 0, checksum: "none" }, "weight 1, ipip"],
+    [{ type: "gue", port: 6080, checksum: "full" }, "weight 1, ipip by gue port 6080 with checksums"],
+    [{ type: "gre", port: 0, checksum: "none" }, "weight 1, ipip by gre"],
+  ] as const) {
+    const realServer = { address: "10.0.0.2", port: 80, method: "ipip", ...limits, ...(tunnel && { tunnel }) } as const;
+    const setting = { kind: "real-server", realServer, added: false, despiteChecks: false } as const;
+    assert.equal(describeSetting({ identity, setting }), text);
+  }
 });
 
 test("Weight 0 by hand holds when the checks are good again", () => {

@@ -25,8 +25,14 @@ test("a dead daemon and rates are members of their own", () => {
   assert.deepEqual(value.daemon, { running: false });
   assert.equal(value.rateSeconds, 4);
   const service = value.planes[0]?.services[0];
-  assert.deepEqual(service?.perSecond, { connections: 0, packets: 0, bytes: 0 });
-  assert.deepEqual(service?.realServers[0]?.perSecond, { connections: 0, packets: 0, bytes: 0 });
+  assert.deepEqual(service?.perSecond, { connections: 0, packets: 0, bytes: 0, packetsOut: 0, bytesOut: 0 });
+  assert.deepEqual(service?.realServers[0]?.perSecond, {
+    connections: 0,
+    packets: 0,
+    bytes: 0,
+    packetsOut: 0,
+    bytesOut: 0,
+  });
 });
 
 test("a connection is one line of JSON", () => {

@@ -15,6 +15,8 @@ function snapshotOf(milliseconds: number, total: bigint, perServer: readonly big
     connections: value,
     packets: value * 10n,
     bytes: value * 1000n,
+    packetsOut: value * 20n,
+    bytesOut: value * 2000n,
   }));
   const service: ServiceStatistics = {
     service: {
@@ -29,6 +31,8 @@ function snapshotOf(milliseconds: number, total: bigint, perServer: readonly big
     connections: total,
     packets: total * 10n,
     bytes: total * 1000n,
+    packetsOut: total * 20n,
+    bytesOut: total * 2000n,
   };
   return {
     at: new Date(at.getTime() + milliseconds),
@@ -50,8 +54,14 @@ test("a rate is the difference over the time between the snapshots", () => {
   const rates = computeRates(snapshotOf(0, 100n, [60n, 40n], 1n), snapshotOf(500, 110n, [65n, 45n], 3n));
   assert.equal(rates.seconds, 0.5);
   const service = rates.services.get("tcp:10.10.10.53:80");
-  assert.deepEqual(service?.total, { connections: 20, packets: 200, bytes: 20000 });
-  assert.deepEqual(service?.realServers.get("10.0.0.2:80"), { connections: 10, packets: 100, bytes: 10000 });
+  assert.deepEqual(service?.total, { connections: 20, packets: 200, bytes: 20000, packetsOut: 400, bytesOut: 40000 });
+  assert.deepEqual(service?.realServers.get("10.0.0.2:80"), {
+    connections: 10,
+    packets: 100,
+    bytes: 10000,
+    packetsOut: 200,
+    bytesOut: 20000,
+  });
   assert.deepEqual(rates.packets, { drop_ttl: 4 });
 });
 

@@ -21,6 +21,10 @@ function statistics(server: RealServer, connections: bigint, packets: bigint, by
   return { realServer: server, ...counts, nextHop: "eth1 02:00:00:00:00:01", connections, packets, bytes };
 }
 
+/** Its replies pass the director. */
+const translated: RealServer = { ...realServer("2001:db8:1:2:3:4:5:6", 53, 65535), method: "masq" };
+const replies = { packetsOut: 888_888_888n, bytesOut: 7_777_777_777n };
+
 const plane: PlaneStatistics = {
   plane: "xdp",
   interfaces: [
@@ -94,15 +98,14 @@ const plane: PlaneStatistics = {
         scheduler: "mh",
         schedulerFlags: ["mh-fallback", "mh-port"],
         onePacket: true,
-        realServers: [realServer("2001:db8:1:2:3:4:5:6", 53, 65535)],
+        realServers: [translated],
       },
       plane: "xdp",
-      realServers: [
-        statistics(realServer("2001:db8:1:2:3:4:5:6", 53, 65535), 100_000_000n, 999_999_999n, 9_007_199_254_740_993n),
-      ],
+      realServers: [{ ...statistics(translated, 100_000_000n, 999_999_999n, 9_007_199_254_740_993n), ...replies }],
       connections: 100_000_000n,
       packets: 999_999_999n,
       bytes: 9_007_199_254_740_993n,
+      ...replies,
     },
     {
       service: {

@@ -94,7 +94,7 @@ async function send(stateDir: string, request: Request): Promise<Reply> {
 }
 
 function toJson(override: Override): object {
-  return { target: overrideTarget(override), summary: describeSetting(override.setting), ...override };
+  return { target: overrideTarget(override), summary: describeSetting(override), ...override };
 }
 
 function printList(list: readonly Override[]): string {
