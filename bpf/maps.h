@@ -55,6 +55,15 @@ struct {
 	__type(value, __u64);
 } overflows SEC(".maps");
 
+/* Set before load: of each line the tick + 1 at which a connection of it last found no slot; 0: none has. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} untracked_lines SEC(".maps");
+
 /* Set before load: SLOTS_PER_LINE times the lines. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

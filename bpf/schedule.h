@@ -12,6 +12,7 @@
 #include "limit.h"
 #include "persistence.h"
 #include "service.h"
+#include "untracked.h"
 
 /* schedule() and forward() return a real-server id above 0, or an action as -action. */
 #define ACTION(action) (-(action))
@@ -74,21 +75,6 @@ static __always_inline __u32 first_state(const struct packet *packet, __u32 id)
 					       : sctp_next_state(STATE_SCTP_NONE, event);
 }
 
-/* In mid-flow, and no connection: it may be one that found no slot. */
-static __always_inline int forward_untracked(const struct packet *packet,
-					     const struct service *service)
-{
-	__u32 id;
-
-	if (packet->flags & TCP_RST || !lines_are_full(packet->hash))
-		return ACTION(pass(COUNTER(pass_no_connection)));
-	id = spread_choose(service, packet->hash);
-	if (!id)
-		return ACTION(pass(COUNTER(pass_no_connection)));
-	count(COUNTER(forward_untracked));
-	return id;
-}
-
 /* The plane behind the stack opens it, and must meet its later packets as well. */
 static __always_inline int leave_to_stack(__u32 replaced_index, __u64 replaced_word)
 {
@@ -97,22 +83,25 @@ static __always_inline int leave_to_stack(__u32 replaced_index, __u64 replaced_w
 	return ACTION(pass(COUNTER(pass_not_service)));
 }
 
-/* Whom the packet goes to that should have opened a connection; `opened`: what connection_open() has returned. */
-static __always_inline __u32 opened_to(const struct packet *packet, const struct service *service,
-				       __u32 chosen, int opened)
+/* Whom a packet goes to that should have opened a connection and has not; `opened`: what connection_open() has returned. */
+__noinline int not_opened(const struct service *service, __u64 hash, __u32 protocol, __u32 chosen,
+			  int opened)
 {
 	struct connection winner = {};
 	__u32 id;
 
-	if (!opened) {
-		/* No slot to be had: what every later packet of it will get as well. */
-		count(COUNTER(forward_untracked));
-		id = spread_choose(service, packet->hash);
-		return id ? id : chosen;
-	}
-	if (opened < 0 && connection_lookup(packet->hash, &winner))
-		return word_real_server(winner.word);
-	return chosen;
+	if (opened < 0)
+		return connection_lookup(hash, &winner) ? word_real_server(winner.word) : chosen;
+	/* No slot to be had: what every later packet of it will get as well. */
+	id = go_untracked(service, hash, protocol);
+	return id ? id : chosen;
+}
+
+static __always_inline __u32 opened_to(const struct packet *packet, const struct service *service,
+				       __u32 chosen, int opened)
+{
+	return opened > 0 ? chosen
+			  : not_opened(service, packet->hash, packet->protocol, chosen, opened);
 }
 
 /* A word that is not 0 is that of a slot whose connection ends with this one's opening. */
@@ -132,8 +121,11 @@ static __always_inline int schedule(struct xdp_md *ctx, const struct packet *pac
 		return ACTION(pass(COUNTER(pass_directed)));
 	if (packet->flags & HEADER_SHORT)
 		return ACTION(drop(COUNTER(drop_short_header)));
-	if (!may_open(packet))
-		return forward_untracked(packet, service);
+	if (!may_open(packet)) {
+		int id = choose_untracked(packet, service);
+
+		return id ? id : ACTION(pass(COUNTER(pass_no_connection)));
+	}
 	if (!source_allowed(packet))
 		return ACTION(pass(COUNTER(pass_source_address)));
 	if (packet->source_port == bpf_htons(FTP_DATA_PORT))

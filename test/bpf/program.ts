@@ -115,6 +115,7 @@ export class Program {
   readonly #loaded: LoadedMaps;
   readonly #words: BigUint64Array;
   readonly #extras: DataView;
+  readonly #untrackedLines: Uint32Array;
   /** Of every slot its word in the table's memory, by index. */
   readonly #indices: readonly number[];
   #replies: ReplyTable;
@@ -138,6 +139,7 @@ export class Program {
     this.#loaded = new LoadedMaps(this.#native, this.#object);
     this.#words = new BigUint64Array(this.#memory("connections"));
     this.#extras = new DataView(this.#memory("connection_extras"));
+    this.#untrackedLines = new Uint32Array(this.#memory("untracked_lines"));
     this.#indices = Array.from(
       { length: this.maps.connections.size },
       (_, index) => this.maps.connections.wordAt(index) / 2,
@@ -355,6 +357,7 @@ export class Program {
   /** Forgets every connection and every count; services stay. */
   reset(): void {
     this.#words.fill(0n);
+    this.#untrackedLines.fill(0);
     this.maps.packetCounters.clear(0);
     for (let id = 1; id < this.#nextRealServer; id++) {
       this.maps.loads.write(id, { ...this.load(id), active: 0, inactive: 0, persistent: 0 });
@@ -363,7 +366,7 @@ export class Program {
     }
   }
 
-  /** Makes every connection so many seconds older. */
+  /** Makes every connection so many seconds older, those without a slot, too. */
   age(seconds: number): void {
     this.#indices.forEach((at) => {
       const word = this.#words[at] ?? 0n;
@@ -372,6 +375,9 @@ export class Program {
       this.#words[at] = (word & ~0xfffn) | BigInt(tick);
     });
     this.#ageExtras(seconds, (state) => state === "TEMPLATE");
+    this.#untrackedLines.forEach((last, line) => {
+      if (last !== 0) this.#untrackedLines[line] = last - seconds;
+    });
   }
 
   /** The same for those that rest for long. */
@@ -391,7 +397,7 @@ export class Program {
     return this.maps.connections.size / SLOTS_PER_LINE;
   }
 
-  #memory(name: "connections" | "connection_extras"): ArrayBuffer {
+  #memory(name: "connections" | "connection_extras" | "untracked_lines"): ArrayBuffer {
     const handle = this.#native.objectMap(this.#object, name);
     try {
       return this.#native.mapMemory(handle, true);

@@ -14,6 +14,7 @@ export const pinnedMaps = {
   service_slots: "service_slots",
   connections: "connections",
   overflows: "overflows",
+  untracked_lines: "untracked_lines",
   connection_extras: "connection_extras",
   template_links: "template_links",
   real_servers: "real_servers",
@@ -279,6 +280,7 @@ function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): v
   const lines = slots / SLOTS_PER_LINE;
   native.objectSetMaxEntries(object, "connections", lines);
   native.objectSetMaxEntries(object, "overflows", Math.ceil(lines / 64));
+  native.objectSetMaxEntries(object, "untracked_lines", lines);
   native.objectSetMaxEntries(object, "connection_extras", slots);
   native.objectSetMaxEntries(object, "template_links", slots);
   const cpus = native.possibleCpus();
