@@ -4,7 +4,8 @@ import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { parseListenAddress, planeChoices } from "../control/daemon-options.ts";
 import type { DaemonOptions, PlaneChoice } from "../control/daemon-options.ts";
-import { parseSetting } from "../model/tuning.ts";
+import { directorSettings, mergeSettings, parseSetting, parseSettings } from "../model/tuning.ts";
+import type { Tunings } from "../model/tuning.ts";
 import { globalOptions, wholeNumber } from "./options.ts";
 
 interface GivenOptions {
@@ -112,8 +113,13 @@ export function daemonOptions(command: Command, before?: DaemonOptions): DaemonO
     dampFlapping: given.dampFlapping ?? before?.dampFlapping,
     stopFallbackCommands: given.stopFallbackCommands ?? before?.stopFallbackCommands,
     verifyTls: given.verifyTls ?? before?.verifyTls,
-    settings: given.set ?? before?.settings,
+    settings: given.set === undefined ? before?.settings : mergeSettings(before?.settings ?? [], given.set),
   };
+}
+
+/** What was given with `command` of the settings that `xlb tune` knows. */
+export function givenTunings(command: Command): Partial<Tunings> {
+  return directorSettings(parseSettings(command.opts<GivenOptions>().set ?? []));
 }
 
 /** The command line of `xlb run` that means these options. */

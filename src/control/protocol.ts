@@ -42,6 +42,8 @@ export interface DaemonStatus {
   readonly stateDir: string;
   readonly bpffs: string;
   readonly metrics: string;
+  /** `--set` of services, as it was given; absent: none. */
+  readonly serviceSettings?: readonly string[];
   /** Of the configuration in force. */
   readonly configLoadedAt: Date;
   /** The last attempt to load; a bad file changes nothing and is told here. */

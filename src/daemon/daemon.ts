@@ -62,7 +62,7 @@ export class TaskError extends Error {
 /** What never changes while the daemon lives. */
 export type DaemonIdentity = Pick<
   DaemonStatus,
-  "pid" | "version" | "startedAt" | "configFile" | "stateDir" | "bpffs" | "metrics"
+  "pid" | "version" | "startedAt" | "configFile" | "stateDir" | "bpffs" | "metrics" | "serviceSettings"
 >;
 
 /** Who tells people and programs of what happens. None of it may throw or make anybody wait, but `finish`. */

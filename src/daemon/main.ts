@@ -5,16 +5,16 @@ import { basename, join } from "node:path";
 import { digestOf, watchConfig } from "../config/load.ts";
 import { readConfiguration } from "../config/read.ts";
 import { socketPath } from "../control/client.ts";
-import { parseListenAddress, writeDaemonOptions } from "../control/daemon-options.ts";
+import { parseListenAddress, readDaemonOptions, writeDaemonOptions } from "../control/daemon-options.ts";
 import type { DaemonOptions } from "../control/daemon-options.ts";
 import { DaemonLock, ownServicesPath, readOwnServices, removeStateFiles } from "../control/pidfile.ts";
 import { ControlServer } from "../control/server.ts";
 import { readOverrides, writeOverrides } from "../control/overrides-file.ts";
 import { openNetwork } from "../dataplane/xdp/netlink-network.ts";
 import type { PlaneName } from "../model/statistics.ts";
-import { parseSetting } from "../model/tuning.ts";
-import type { Setting, Tunings } from "../model/tuning.ts";
-import { withServiceSettings } from "../reconcile/service-settings.ts";
+import { directorSettings, parseSettings, printSetting } from "../model/tuning.ts";
+import type { Setting } from "../model/tuning.ts";
+import { idleSettings, withServiceSettings } from "../reconcile/service-settings.ts";
 import { openPlanes } from "../dataplane/ladder/open-planes.ts";
 import { HealthMonitors } from "../health/health-monitors.ts";
 import type { Config } from "../model/config.ts";
@@ -52,7 +52,7 @@ export function isConfigurationError(cause: unknown): boolean {
 export async function runDaemon(options: DaemonOptions, terminal: number | undefined): Promise<void> {
   const early = new EarlySignals();
   const native = loadNative();
-  const settings = readSettings(options.settings ?? []);
+  const settings = parseSettings(options.settings ?? []);
   const file = new ConfigFile(options.config, native, settings);
   const loaded = await file.load();
   if (loaded.config === undefined) throw new ConfigError(loaded.diagnostics);
@@ -83,17 +83,10 @@ function calledLdirectord(): boolean {
   return basename(process.argv[2] ?? "") === "ldirectord";
 }
 
-/** The command line has parsed them once. */
-function readSettings(texts: readonly string[]): Setting[] {
-  return texts.map((text) => {
-    const setting = parseSetting(text);
-    if (setting instanceof Error) throw setting;
-    return setting;
-  });
-}
-
-function directorSettings(settings: readonly Setting[]): Partial<Tunings> {
-  return Object.fromEntries(settings.flatMap((each) => (each.kind === "director" ? [[each.name, each.value]] : [])));
+/** Settings that the daemon which left its options here was not started with. */
+function settingsSinceLast({ stateDir, settings = [] }: DaemonOptions): readonly string[] {
+  const before = new Set(readDaemonOptions(stateDir)?.settings);
+  return settings.filter((text) => !before.has(text));
 }
 
 /** What `xlb restart` is to ask for once the operator has had the plane changed. */
@@ -140,6 +133,8 @@ async function runLocked({ options, settings, native, file, config, log, early }
         ...(options.interfaces.length === 0 ? {} : { interfaces: options.interfaces }),
         ...(options.tableSize === undefined ? {} : { tableSlots: options.tableSize }),
         tunings: directorSettings(settings),
+        // What the daemon before was started with is in its maps, unless it was tuned since.
+        tuningsSinceLast: directorSettings(parseSettings(settingsSinceLast(options))),
       },
       { native, network, log: logger },
     );
@@ -160,6 +155,7 @@ async function runLocked({ options, settings, native, file, config, log, early }
       dampFlappingMs: (options.dampFlapping ?? 0) * 1000,
       record: (check) => messenger.record(check),
     });
+    const ofServices = settings.filter(({ kind }) => kind === "service").map(printSetting);
     const identity: DaemonIdentity = {
       pid: process.pid,
       version,
@@ -168,6 +164,7 @@ async function runLocked({ options, settings, native, file, config, log, early }
       stateDir: options.stateDir,
       bpffs: options.bpffs,
       metrics: listening,
+      ...(ofServices.length === 0 ? {} : { serviceSettings: ofServices }),
     };
     const tasks: Task[] = [
       { name: "watcher of the configuration", run: (signal) => file.watch(daemon, log, signal) },
@@ -208,6 +205,9 @@ async function runLocked({ options, settings, native, file, config, log, early }
     // From here on the daemon itself ends the data path as it was asked to.
     undo.remove(abandon);
     logger.info(`Starting xlb ${version} with ${options.config}, metrics ${listening}`);
+    for (const service of idleSettings(config, settings)) {
+      logger.warn(`--set ${service}/...: the configuration has no such virtual service`);
+    }
     void daemon.ready().then(
       () => {
         logger.info(`The configuration is in force, ${Math.round(performance.now())} ms after the start`);

@@ -92,3 +92,30 @@ function isService(text: string): boolean {
   const [, bracketed, plain = "", port = ""] = /^(?:tcp|udp|sctp):(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(text) ?? [];
   return Number(port) <= 65535 && (bracketed === undefined ? isIP(plain) === 4 : isIP(bracketed) === 6);
 }
+
+/** As {@link parseSetting} reads it. */
+export function printSetting(setting: Setting): string {
+  const service = setting.kind === "service" && setting.service !== undefined ? `${setting.service}/` : "";
+  return `${service}${setting.name}=${setting.value}`;
+}
+
+/** The settings with others given later, each in place of an earlier one of the same name and service. */
+export function mergeSettings(before: readonly string[], given: readonly string[]): readonly string[] {
+  const nameOf = (text: string): string => text.slice(0, text.indexOf("="));
+  const names = new Set(given.map(nameOf));
+  return [...before.filter((text) => !names.has(nameOf(text))), ...given];
+}
+
+/** Those of the whole director. Of two with one name the later one counts. */
+export function directorSettings(settings: readonly Setting[]): Partial<Tunings> {
+  return Object.fromEntries(settings.flatMap((each) => (each.kind === "director" ? [[each.name, each.value]] : [])));
+}
+
+/** Throws what is wrong with the first bad one. */
+export function parseSettings(texts: readonly string[]): readonly Setting[] {
+  return texts.map((text) => {
+    const setting = parseSetting(text);
+    if (setting instanceof Error) throw setting;
+    return setting;
+  });
+}

@@ -8,6 +8,13 @@ export function withServiceSettings(config: Config, settings: readonly Setting[]
   return { ...config, services: config.services.map((service) => withSettings(service, settings)) };
 }
 
+/** Services that settings name and the configuration does not have; each once. */
+export function idleSettings(config: Config, settings: readonly Setting[]): readonly string[] {
+  const configured = new Set(config.services.map(({ identity }) => printIdentity(identity)));
+  const named = settings.flatMap((each) => (each.kind === "service" ? (each.service ?? []) : []));
+  return [...new Set(named)].filter((service) => !configured.has(service));
+}
+
 function withSettings(service: ConfiguredService, settings: readonly Setting[]): ConfiguredService {
   const key = printIdentity(service.identity);
   const values: Record<ServiceTuningName, number> = { idle_timeout: 0, new_per_second: 0, new_per_source: 0 };

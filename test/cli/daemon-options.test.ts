@@ -48,6 +48,16 @@ test("a restarted daemon keeps its options unless others are given", () => {
   assert.deepEqual(after, { ...before, verifyTls: "off", tableSize: 2048 });
 });
 
+test("a setting that a restart is given takes the place of that one only", () => {
+  const before = parse(["run", "--set", "new_per_source=100", "--set", "sloppy_tcp=1", "--set", "idle_timeout=60"]);
+  const after = parse(["run", "--set", "sloppy_tcp=0", "--set", "udp:192.0.2.1:53/new_per_source=5"], before);
+  assert.deepEqual(after.settings, [
+    ...["new_per_source=100", "idle_timeout=60"],
+    ...["sloppy_tcp=0", "udp:192.0.2.1:53/new_per_source=5"],
+  ]);
+  assert.deepEqual(parse(["run"], after).settings, after.settings);
+});
+
 test("a file of authorities is known by its absolute path", () => {
   assert.equal(parse(["run", "--verify-tls", "ca.pem"]).verifyTls, join(process.cwd(), "ca.pem"));
 });

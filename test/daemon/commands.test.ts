@@ -310,6 +310,22 @@ describe("commands of a daemon", { skip: missing() }, () => {
     assert.deepEqual(weights(), { "192.0.2.21:80": 1, "192.0.2.22:80": 3 });
   });
 
+  test("what is tuned lasts over a restart, and a setting that is given to it is in force", async () => {
+    const value = async (name: string): Promise<number | undefined> =>
+      (JSON.parse((await xlb("tune", "--json")).stdout) as Record<string, number>)[name];
+    const unknown = "tcp:192.0.2.99:80/idle_timeout=9";
+    await xlb("restart", "--set", "timeout_tcp=888", "--set", "new_per_source=50", "--set", unknown);
+    assert.equal(await value("timeout_tcp"), 888);
+    assert.match(readFileSync(logFile, "utf8"), /--set tcp:192\.0\.2\.99:80\/\.\.\.: the configuration has no such/);
+    await xlb("tune", "timeout_tcp=777");
+    await xlb("restart", "--set", "timeout_udp=66");
+    assert.deepEqual([await value("timeout_tcp"), await value("timeout_udp")], [777, 66]);
+    const { stdout } = await xlb("status");
+    assert.match(stdout, /^set {12}new_per_source=50\nset {12}tcp:192\.0\.2\.99:80\/idle_timeout=9$/m);
+    await xlb("restart", "--set", "timeout_tcp=888");
+    assert.equal(await value("timeout_tcp"), 888);
+  });
+
   test("stop --keep leaves everything forwarding, and stop then cleans up", async () => {
     assert.deepEqual(await xlb("stop", "--keep"), {
       code: 0,

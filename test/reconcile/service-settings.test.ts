@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseSetting } from "../../src/model/tuning.ts";
+import { parseSetting, printSetting } from "../../src/model/tuning.ts";
 import type { Setting } from "../../src/model/tuning.ts";
 import { desire } from "../../src/reconcile/desire.ts";
 import { plan } from "../../src/reconcile/plan.ts";
-import { withServiceSettings } from "../../src/reconcile/service-settings.ts";
+import { idleSettings, withServiceSettings } from "../../src/reconcile/service-settings.ts";
 import { config, configuredService } from "./samples.ts";
 
 function setting(text: string): Setting {
@@ -51,6 +51,13 @@ test("a service has its own settings, later ones winning, and no trace of a sett
   assert.deepEqual([web?.idleTimeout, web?.limits], [60, { perSecond: 0, perSource: 100 }]);
   assert.deepEqual([names?.idleTimeout, names?.limits], [undefined, undefined]);
   assert.equal(withServiceSettings(before, [setting("sloppy_tcp=1")]), before);
+});
+
+test("settings of services that the configuration does not have are found", () => {
+  const texts = ["new_per_source=1", "tcp:10.10.10.53:80/idle_timeout=60", "udp:10.10.10.53:80/idle_timeout=60"];
+  const settings = [...texts, "udp:10.10.10.53:80/new_per_source=2", "sloppy_tcp=1"].map(setting);
+  assert.deepEqual(idleSettings(config(configuredService()), settings), ["udp:10.10.10.53:80"]);
+  assert.deepEqual(settings.map(printSetting), [...texts, "udp:10.10.10.53:80/new_per_source=2", "sloppy_tcp=1"]);
 });
 
 test("a changed setting is a change of the service and of nothing else", () => {

@@ -1,12 +1,13 @@
 import type { Command } from "commander";
 import { readDaemonOptions } from "../../control/daemon-options.ts";
-import { addDaemonOptions, daemonOptions } from "../daemon-options.ts";
+import { addDaemonOptions, daemonOptions, givenTunings } from "../daemon-options.ts";
 import { exitCodes, Failure } from "../failure.ts";
 import { globalOptions } from "../options.ts";
 import { write } from "../output.ts";
 import { requirePrivileges } from "../privileges.ts";
 import { startDaemon } from "./start.ts";
 import { stopDaemon } from "./stop.ts";
+import { tuneIfPinned } from "./tune.ts";
 
 /** Registers `xlb restart`. */
 export function registerRestart(program: Command): void {
@@ -23,6 +24,7 @@ that an upgrade loses no connection. If none runs, one is started.`,
       const { stateDir } = globalOptions(command);
       const options = daemonOptions(command, readDaemonOptions(stateDir));
       await requireGoodFile(options.config);
+      await tuneIfPinned(options.bpffs, givenTunings(command));
       await stopDaemon(stateDir, true);
       await write(await startDaemon(options));
     });

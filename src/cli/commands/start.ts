@@ -6,12 +6,13 @@ import { makeStateDir, readPidFile, removeIfEmpty, startOutputPath } from "../..
 import type { DaemonOptions } from "../../control/daemon-options.ts";
 import type { DaemonStatus } from "../../control/protocol.ts";
 import { askStatus } from "../collect.ts";
-import { addDaemonOptions, daemonOptions, runArguments } from "../daemon-options.ts";
+import { addDaemonOptions, daemonOptions, givenTunings, runArguments } from "../daemon-options.ts";
 import { exitCodes, Failure } from "../failure.ts";
 import { write } from "../output.ts";
 import { requirePrivileges } from "../privileges.ts";
 import { runHere } from "./run.ts";
 import { printPlace } from "./status.ts";
+import { tuneIfPinned } from "./tune.ts";
 
 /** A daemon that is not ready after this time is told about; thousands of services take a while. */
 const readyTimeoutMs = 60_000;
@@ -32,6 +33,7 @@ With supervised=yes in the configuration it stays in the foreground and logs to 
       requirePrivileges();
       const running = await runningDaemon(options.stateDir);
       if (running === undefined) {
+        await tuneIfPinned(options.bpffs, givenTunings(command));
         return (await isSupervised(options.config)) ? runHere(options, 1) : write(await startDaemon(options));
       }
       const { pid, configFile } = running;

@@ -81,6 +81,7 @@ function print(status: DaemonStatus): string {
     ...(lastReload.ok ? [] : lastReload.message.split("\n").map((line) => `  ${line}`)),
     `pinned in      ${status.bpffs}`,
     `metrics        ${status.metrics === "off" ? "off" : `http://${status.metrics}/metrics`}`,
+    ...(status.serviceSettings ?? []).map((each) => `set            ${each}`),
     ...(status.planes ?? []).map((each) => `plane          ${printPlane(each)}`),
     ...status.interfaces.map((place) => `interface      ${printPlace(place)}`),
     ...(status.placements ?? []).map(({ service, plane, reason }) => `on ${plane.padEnd(11)} ${service}: ${reason}`),

@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
 import { parseSetting, tunings } from "../../model/tuning.ts";
@@ -35,6 +37,11 @@ They last until the director is stopped; \`xlb run --set NAME=VALUE\` sets them 
           : shown.map(({ name }) => `${name}=${values[name]}\n`).join(""),
       );
     });
+}
+
+/** Changes what is given where a director is pinned; a daemon that starts keeps what it finds in the maps. */
+export async function tuneIfPinned(bpffs: string, values: Partial<Tunings>): Promise<void> {
+  if (Object.keys(values).length > 0 && existsSync(join(bpffs, "director"))) await tune(bpffs, values);
 }
 
 async function tune(bpffs: string, values: Partial<Tunings>): Promise<Tunings> {

@@ -50,6 +50,8 @@ export interface XdpOptions {
   readonly treeNodes?: number;
   /** Settings of the data path; those that are not given stay as they are. */
   readonly tunings?: Partial<Tunings>;
+  /** The same where an earlier director has left its maps: others keep the values that they have there. Default: `tunings`. */
+  readonly tuningsSinceLast?: Partial<Tunings>;
   /** A file for what the kernel says when it refuses the program. Default: none. */
   readonly refusalLog?: string;
   /**
@@ -80,7 +82,8 @@ export async function openXdpDataPlane(options: XdpOptions, deps: XdpDeps): Prom
   let maps: DirectorMaps | undefined;
   try {
     maps = openMaps(native, bpffs, true);
-    writeTunings(maps.settings, options.tunings ?? {});
+    const { tunings = {}, tuningsSinceLast = tunings } = options;
+    writeTunings(maps.settings, loaded.adopted ? tuningsSinceLast : tunings);
     const attachments = new Attachments(native, join(bpffs, "links"), options.mode ?? "auto");
     // First the links, then the timer: from here on only this program runs.
     for (const name of attachments.adopt(loaded.director)) log.warn(`interface ${name} is gone`);
