@@ -11,6 +11,7 @@
 
 #include "forward.h"
 #include "reply.h"
+#include "schedule.h"
 
 #define ICMP_SOURCE_QUENCH 4
 #define ICMP_HOST_UNREACH 1
@@ -25,11 +26,11 @@ struct icmp_message {
 	__be32 word; /* too big: the MTU, IPv4 in its last 16 bits */
 };
 
-/* The kinds that IPVS looks into. IPv4 parameter problems it leaves to the stack. */
+/* The kinds that IPVS looks into: of IPv6 all errors there may ever be. IPv4 parameter problems it leaves to the stack. */
 static __always_inline bool tells_of_a_packet(const struct icmp_message *message, const bool ipv6)
 {
 	if (ipv6)
-		return message->type >= ICMPV6_DEST_UNREACH && message->type <= ICMPV6_PARAMPROB;
+		return !(message->type & ICMPV6_INFOMSG_MASK);
 	return message->type == ICMP_DEST_UNREACH || message->type == ICMP_SOURCE_QUENCH ||
 	       message->type == ICMP_TIME_EXCEEDED;
 }
@@ -40,7 +41,7 @@ static __always_inline bool is_too_big(const struct icmp_message *message, const
 		    : message->type == ICMP_DEST_UNREACH && message->code == ICMP_FRAG_NEEDED;
 }
 
-/* An error of IPv4 whose checksum is wrong the stack would drop. IPv6's is judged by whoever it is for. */
+/* An error of IPv4 whose checksum is wrong goes nowhere. IPv6's is judged by whoever it is for. */
 static __always_inline bool icmp_checksum_good(struct xdp_md *ctx, const struct packet *packet)
 {
 	__u32 length = packet->bytes - (packet->l4_offset - packet->l2_length);
@@ -145,6 +146,11 @@ __noinline int real_server_of(struct packet *flow, int known_only)
 	}
 	/* Another director may know the connection: where it would go without a slot is the best guess. */
 	return known_only ? 0 : spread_choose(service, flow->hash);
+}
+
+static __always_inline bool is_same_address(const __be32 *a, const __be32 *b)
+{
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
 }
 
 /* Replaces an address of the frame; returns what the sum over it grows by, or -1. */
@@ -459,16 +465,19 @@ __noinline int icmp_related(struct xdp_md *ctx, const struct packet *packet)
 	flow->family = packet->family;
 	if (!read_quote(ctx, packet, flow, packet->l4_offset + sizeof(message)))
 		return ACTION(pass(COUNTER(pass_icmp)));
-	id = real_server_of(flow, false);
+	id = real_server_of(flow, !is_same_address(packet->destination, flow->destination));
 	from = id || !settings.masquerades ? 0 : reply_lookup(flow, &connection);
 	if (!id && !from)
 		return RELATED_TO_NONE;
-	if (!ipv6 && !icmp_checksum_good(ctx, packet))
-		return ACTION(pass(COUNTER(pass_malformed)));
-	real_server = lookup(real_servers, id);
+	real_server = lookup(real_servers, from ? from : id);
 	if (!real_server)
 		return ACTION(XDP_ABORTED);
-	if (packet->ttl <= 1 && !(real_server->flags & REAL_SERVER_LOCAL))
+	if (!source_allowed(packet))
+		return ACTION(pass(COUNTER(pass_source_address)));
+	/* The stack drops what is for the virtual address, but would route what is for a client. */
+	if (!ipv6 && !icmp_checksum_good(ctx, packet))
+		return ACTION(from ? drop(COUNTER(drop_rewrite)) : pass(COUNTER(pass_malformed)));
+	if (packet->ttl <= 1 && (from || !(real_server->flags & REAL_SERVER_LOCAL)))
 		return ACTION(drop(COUNTER(drop_time_exceeded)));
 	count(COUNTER(forward_icmp));
 	if (from)

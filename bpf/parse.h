@@ -28,6 +28,7 @@
 #define IP_OPTION_NOP 1
 #define IP_OPTION_RECORD_ROUTE 7
 #define IP_OPTION_TIMESTAMP 68
+#define IP_OPTION_CIPSO 134 /* a label of a domain that only the stack knows */
 #define IP_OPTION_ROUTER_ALERT 148
 #define TIMESTAMP_AND_ADDRESS 1
 #define TIMESTAMP_PRESPECIFIED 3
@@ -162,7 +163,7 @@ static __always_inline bool ipv4_option_sound(struct xdp_md *ctx, __u32 offset, 
 	__u8 option[4] = {}, entry = 4;
 
 	if (kind != IP_OPTION_RECORD_ROUTE && kind != IP_OPTION_TIMESTAMP)
-		return kind != IP_OPTION_ROUTER_ALERT || length >= 4;
+		return kind != IP_OPTION_CIPSO && (kind != IP_OPTION_ROUTER_ALERT || length >= 4);
 	if (length < 3 || bpf_xdp_load_bytes(ctx, offset, option, sizeof(option)))
 		return false;
 	if (kind == IP_OPTION_TIMESTAMP) {
@@ -174,8 +175,6 @@ static __always_inline bool ipv4_option_sound(struct xdp_md *ctx, __u32 offset, 
 			return flag == TIMESTAMP_PRESPECIFIED || option[3] >> 4 != 15;
 		if (flag == TIMESTAMP_AND_ADDRESS || flag == TIMESTAMP_PRESPECIFIED)
 			entry = 8;
-		else if (flag)
-			return true;
 	}
 	return option[2] >= 4 && (option[2] > length || option[2] - 1 + entry <= length);
 }
@@ -183,6 +182,8 @@ static __always_inline bool ipv4_option_sound(struct xdp_md *ctx, __u32 offset, 
 /* Options that the kernel forwards, if not untouched; others are the stack's business. */
 __noinline int ipv4_options_allowed(struct xdp_md *ctx, __u32 offset, __u32 end)
 {
+	bool recorded = false, stamped = false;
+
 	for (int i = 0; i < IP_OPTIONS_MAX; i++) {
 		__u8 option[2] = {};
 
@@ -202,6 +203,12 @@ __noinline int ipv4_options_allowed(struct xdp_md *ctx, __u32 offset, __u32 end)
 		if (offset + 1 >= end || option[1] < 2 || offset + option[1] > end ||
 		    !ipv4_option_sound(ctx, offset, option[0], option[1]))
 			return 0;
+		/* Each of these at most once. */
+		if ((recorded && option[0] == IP_OPTION_RECORD_ROUTE) ||
+		    (stamped && option[0] == IP_OPTION_TIMESTAMP))
+			return 0;
+		recorded |= option[0] == IP_OPTION_RECORD_ROUTE;
+		stamped |= option[0] == IP_OPTION_TIMESTAMP;
 		offset += option[1];
 	}
 	return 1;
@@ -371,8 +378,6 @@ __noinline int ipv6_extensions(struct xdp_md *ctx, struct packet *packet, __u32 
 			return 0;
 		if (bpf_xdp_load_bytes(ctx, offset, header, sizeof(header)))
 			return 0;
-		if (next == IPPROTO_HOPOPTS && i)
-			return 0;
 		if (next == IPPROTO_FRAGMENT) {
 			__u32 place = (header[2] << 8 | header[3]) & 0xfff9;
 
@@ -422,10 +427,10 @@ static __always_inline int parse_ipv6(struct xdp_md *ctx, struct packet *packet)
 		if (offset <= 0 || offset > 4096)
 			return pass(COUNTER(pass_not_service));
 		packet->l4_offset = offset;
-		if (packet->fragment == FRAGMENT_LATER)
-			return GO_ON;
 		if (packet->l4_offset - packet->l2_length > packet->bytes)
 			return pass(COUNTER(pass_malformed));
+		if (packet->fragment == FRAGMENT_LATER)
+			return GO_ON;
 		if (packet->protocol == IPPROTO_ICMPV6)
 			return GO_ON_ICMP;
 	}

@@ -479,6 +479,17 @@ if (inRoutedNamespace(import.meta.filename, cannotRun)) {
       const sent = frame({ source: "203.0.113.9", protocol: 1, transport });
       assert.deepEqual(program.run(sent), { verdict: "PASS", data: sent });
     });
+
+    it("of IPv4 with a wrong checksum about a packet to the real server are dropped, not routed to the client", () => {
+      program.reset();
+      program.run(request(families.IPv4, {}).sent);
+      const { client, real } = families.IPv4;
+      const quote = frame({ source: client, destination: real, sourcePort: 40000, destinationPort: 8080 });
+      const transport = icmp(3, 1, 0, quote.subarray(14, 42));
+      transport[2] = (transport[2] ?? 0) ^ 1;
+      assert.equal(program.run(frame({ source: real, destination: client, protocol: 1, transport })).verdict, "DROP");
+      assert.equal(program.counters().drop_rewrite, 1n);
+    });
   });
 }
 

@@ -38,7 +38,7 @@ if (inRoutedNamespace(import.meta.filename, cannotRun)) {
     for (const plan of [ipv4, ipv6]) {
       const v6 = plan === ipv6;
       const family = v6 ? "IPv6" : "IPv4";
-      const kinds = v6 ? [1, 2, 3, 4] : [3, 4, 11];
+      const kinds = v6 ? [0, 1, 2, 3, 4, 5, 127] : [3, 4, 11];
       for (const type of kinds) {
         it(`of type ${type} goes to the real server as it is, over ${family}`, () => {
           program.run(frame({ source: plan.client, destination: plan.virtual }));
@@ -76,6 +76,28 @@ if (inRoutedNamespace(import.meta.filename, cannotRun)) {
         assert.equal(program.slots().length, 0);
         const none = frame({ source: plan.virtual, destination: plan.client, sourcePort: 81 }).subarray(14);
         assert.equal(program.run(error(plan, [v6 ? 1 : 3, 0, 0], none, plan.virtual)).verdict, "PASS");
+      });
+
+      it(`of an unknown connection is passed unless it is for the address that has sent what it quotes, over ${family}`, () => {
+        const quote = quoted(plan, 8, 12345);
+        const sent = error(plan, [v6 ? 2 : 3, v6 ? 0 : 4, 1400], quote, v6 ? "fd00:10::52" : "10.10.10.52");
+        assert.deepEqual(program.run(sent), { verdict: "PASS", data: sent });
+      });
+
+      it(`from a source that cannot be is passed, over ${family}`, () => {
+        program.run(frame({ source: plan.client, destination: plan.virtual }));
+        for (const source of v6 ? ["ff02::1", "::1"] : ["224.0.0.1", "127.0.0.1", "255.255.255.255"]) {
+          const transport = icmp(
+            v6 ? 1 : 3,
+            0,
+            0,
+            quoted(plan, 8),
+            v6 ? { source, destination: plan.virtual } : undefined,
+          );
+          const sent = frame({ source, destination: plan.virtual, protocol: v6 ? 58 : 1, transport });
+          assert.deepEqual(program.run(sent), { verdict: "PASS", data: sent });
+        }
+        assert.equal(program.counters().pass_source_address, v6 ? 2n : 3n);
       });
 
       it(`whose TTL is used up is dropped, and never answered, over ${family}`, () => {
