@@ -93,7 +93,7 @@ __noinline int import_open(const struct connection_import *import, __u64 hash, _
 	if (!service)
 		return IMPORT_REFUSED;
 	if (import->state == STATE_TEMPLATE) {
-		begin_template(claimed - 1);
+		begin_template(claimed - 1, LINK_ASSURED);
 	} else if (template) {
 		link_template(claimed - 1, template);
 	}

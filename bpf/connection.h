@@ -55,12 +55,6 @@ static __always_inline bool is_active(__u32 state)
 	return active >> (state & SLOT_STATE_MASK) & 1;
 }
 
-static __always_inline bool is_half_open(__u32 state)
-{
-	return state == STATE_SYN_RECV || state == STATE_SYN_SENT || state == STATE_SYNACK ||
-	       (state >= STATE_SCTP_INIT1 && state < STATE_SCTP_ESTABLISHED);
-}
-
 struct connection {
 	__u64 word;
 	__u32 index;
@@ -232,16 +226,21 @@ __noinline int change_load(__u32 id, int active, int inactive)
 	return 0;
 }
 
+static __always_inline void change_persistent(__u32 id, int by)
+{
+	struct real_server_load *load = lookup(real_server_loads, id);
+
+	if (load)
+		__sync_fetch_and_add(&load->persistent, by);
+}
+
 /* Who has just freed a slot accounts for what was in it. */
 static __always_inline void account_close(__u32 index, __u64 word)
 {
 	__u32 id = word_real_server(word), state = word_state(word);
 
 	if (state == STATE_TEMPLATE) {
-		struct real_server_load *load = lookup(real_server_loads, id);
-
-		if (load)
-			__sync_fetch_and_add(&load->persistent, -1);
+		change_persistent(id, -1);
 		return;
 	}
 	change_load(id, is_active(state) ? -1 : 0, is_active(state) ? 0 : -1);
@@ -261,15 +260,11 @@ static __always_inline bool close_unaccounted(__u32 index, __u64 word)
 static __always_inline void account_open(__u64 word)
 {
 	__u32 id = word_real_server(word), state = word_state(word);
-	struct real_server_load *load;
 
-	if (state != STATE_TEMPLATE) {
+	if (state == STATE_TEMPLATE)
+		change_persistent(id, 1);
+	else
 		change_load(id, is_active(state), !is_active(state));
-		return;
-	}
-	load = lookup(real_server_loads, id);
-	if (load)
-		__sync_fetch_and_add(&load->persistent, 1);
 }
 
 /* Frees the slot if it still holds that word. */
@@ -279,6 +274,15 @@ __noinline int close_slot(__u32 index, __u64 word)
 		return 0;
 	account_close(index, word);
 	return 1;
+}
+
+/* Whether real server's service has templates that its connections come by. */
+static __always_inline bool is_persistent(__u32 id)
+{
+	struct real_server *real_server = lookup(real_servers, id);
+	struct service *service = real_server ? lookup(services, real_server->service) : NULL;
+
+	return service && service->persistence_timeout;
 }
 
 /* `event`: see packet.h. The state tells the protocol. */
@@ -311,6 +315,9 @@ __noinline int change_state(__u32 index, __u64 word, __u32 event, __u32 tick)
 
 			if (active)
 				change_load(word_real_server(word), active, -active);
+			if (is_half_open(state) && !is_half_open(next) && settings.templates &&
+			    is_persistent(word_real_server(word)))
+				assure_template(index);
 			return 1;
 		}
 		if (seen >> SLOT_TAG_SHIFT != word >> SLOT_TAG_SHIFT)
@@ -378,6 +385,23 @@ static __always_inline __u32 timeout_of(__u64 word)
 	return settings.timeout[state & (STATE_COUNT - 1)];
 }
 
+/* Seven of eight slots were in use when the sweep last counted them. */
+static __always_inline bool is_crowded(void)
+{
+	return sweep.live >= (settings.line_mask + 1) * (SLOTS_PER_LINE - SLOTS_PER_LINE / 8);
+}
+
+/*
+ * In a flood: a half-open connection, and a template that is forsaken, as by the
+ * kernel's drop_entry, ip_vs_random_dropentry() of ip_vs_conn.c.
+ */
+__noinline int gives_way(__u32 index, __u64 word)
+{
+	__u32 state = word_state(word);
+
+	return is_half_open(state) || (state == STATE_TEMPLATE && is_forsaken(index));
+}
+
 /*
  * Whom a full pair of lines gives up: expired before closing before half open,
  * the oldest of its kind first; 0: nobody. The rank's upper bits are the kind.
@@ -389,18 +413,18 @@ static __always_inline __u32 timeout_of(__u64 word)
 #define VICTIM_PLACES (2 * SLOTS_PER_LINE)
 
 /* A call, or the verifier would follow its every branch through all the slots that come after. */
-__noinline int victim_rank(__u64 word, __u32 tick)
+__noinline int victim_rank(__u32 index, __u64 word, __u32 tick)
 {
 	__u32 state = word_state(word), age = word_age(word, tick), kind;
 
 	/* How long an idle one has rested only the sweep looks up. */
-	if (!word || state == STATE_TEMPLATE || state != awake(state))
+	if (!word || state != awake(state))
 		return 0;
-	if (age > timeout_of(word))
+	if (state != STATE_TEMPLATE && age > timeout_of(word))
 		kind = VICTIM_EXPIRED;
-	else if (is_half_open(state))
+	else if (gives_way(index, word))
 		kind = VICTIM_HALF_OPEN;
-	else if (is_active(state) || state == STATE_UDP)
+	else if (is_active(state) || state == STATE_UDP || state == STATE_TEMPLATE)
 		return 0;
 	else
 		kind = VICTIM_CLOSING;
@@ -423,7 +447,8 @@ static __always_inline void seek_victim(__u32 line_index, __u32 tick, __u32 chan
 		return;
 	for (int place = 0; place < SLOTS_PER_LINE; place++) {
 		__u64 word = *(volatile __u64 *)&line->slot[place];
-		__u32 rank = victim_rank(word, tick);
+		__u32 index = line_index * SLOTS_PER_LINE + place;
+		__u32 rank = victim_rank(index, word, tick);
 
 		if (!rank)
 			continue;
@@ -431,7 +456,7 @@ static __always_inline void seek_victim(__u32 line_index, __u32 tick, __u32 chan
 		if (rank > victim->rank) {
 			victim->rank = rank;
 			victim->word = word;
-			victim->index = line_index * SLOTS_PER_LINE + place;
+			victim->index = index;
 		}
 	}
 }
@@ -464,51 +489,47 @@ static __always_inline int evict(__u32 line, __u64 word, __u32 tick)
 	return victim.index + 1;
 }
 
-/* In a table of which less is free ... */
-#define CROWDED(slots) ((slots) - (slots) / 8)
-/* ... so many half-open connections in one line are no accident. */
-#define FLOOD_HALF_OPEN (SLOTS_PER_LINE / 2)
+/* In a crowded table so many in one line that give way are no accident. */
+#define FLOOD_OF_LINE (SLOTS_PER_LINE / 2)
 
 /*
- * The same in a flood: puts the word where the oldest half-open connection of
- * the full line was, so that what opens costs one line and lies where the
- * short way looks. All lines of a flooded table turn over at one rate: a
- * half-open connection lives no shorter for it than if the oldest of two lines
- * had to go. Returns 1 + the index; 0: no flood.
+ * The same in a flood: puts the word where the oldest of the full line was that
+ * gives way, so that what opens costs one line and lies where the short way
+ * looks. All lines of a flooded table turn over at one rate: a half-open
+ * connection lives no shorter for it than if the oldest of two lines had to go.
+ * Returns 1 + the index; 0: no flood.
  */
 __noinline int claim_in_flood(__u32 line_index, __u64 word, __u32 tick)
 {
 	__u32 chance = word >> (SLOT_TAG_SHIFT + 1) & (SLOTS_PER_LINE - 1);
-	__u32 slots = (settings.line_mask + 1) * SLOTS_PER_LINE;
-	__u32 half_open = 0, oldest = 0, index, place;
+	__u32 first = line_index * SLOTS_PER_LINE, giving_way = 0, oldest = 0, place;
 	struct connection_line *line;
 	__u64 victim = 0;
 
-	if (sweep.live < CROWDED(slots))
+	if (!is_crowded())
 		return 0;
 	line = lookup(connections, line_index);
 	if (!line)
 		return 0;
 	for (place = 0; place < SLOTS_PER_LINE; place++) {
 		__u64 seen = *(volatile __u64 *)&line->slot[place];
-		__u32 half = is_half_open(word_state(seen));
-		__u32 age = half * (((word_age(seen, tick) + 1) * SLOTS_PER_LINE + place) ^ chance);
+		__u32 age = (word_age(seen, tick) + 1) * SLOTS_PER_LINE + place;
+		__u32 gives = gives_way(first + place, seen) & 1;
 
-		half_open += half;
+		giving_way += gives;
+		age = gives * (age ^ chance);
 		if (age > oldest) {
 			oldest = age;
 			victim = seen;
 		}
 	}
 	place = (oldest ^ chance) & (SLOTS_PER_LINE - 1);
-	if (half_open < FLOOD_HALF_OPEN ||
+	if (giving_way < FLOOD_OF_LINE ||
 	    __sync_val_compare_and_swap(&line->slot[place], victim, word) != victim)
 		return 0;
-	index = line_index * SLOTS_PER_LINE + place;
-	count_victim(word_age(victim, tick) > timeout_of(victim) ? VICTIM_EXPIRED
-								 : VICTIM_HALF_OPEN);
-	account_close(index, victim);
-	return index + 1;
+	count_victim(VICTIM_HALF_OPEN);
+	account_close(first + place, victim);
+	return first + place + 1;
 }
 
 /* As claim_slot(), in one line; 0: it has no free slot. */
@@ -667,17 +688,14 @@ static __always_inline int template_open(const struct packet *packet, __u64 hash
 					 const __be32 *network, __be16 port, __u32 id)
 {
 	__u32 tick = sweep.tick;
-	struct real_server_load *load;
 	int claimed;
 
 	claimed = claim_slot(hash, make_word(hash_tag(hash), id, STATE_TEMPLATE, tick), tick);
 	if (claimed <= 0)
 		return claimed;
 	write_detail(claimed - 1, packet->family, network, 0, port);
-	begin_template(claimed - 1);
-	load = lookup(real_server_loads, id);
-	if (load)
-		__sync_fetch_and_add(&load->persistent, 1);
+	begin_template(claimed - 1, 0);
+	change_persistent(id, 1);
 	return claimed;
 }
 

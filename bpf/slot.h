@@ -20,6 +20,12 @@ static __always_inline __u32 word_real_server(__u64 word)
 	return word >> SLOT_REAL_SERVER_SHIFT & SLOT_REAL_SERVER_MASK;
 }
 
+static __always_inline bool is_half_open(__u32 state)
+{
+	return state == STATE_SYN_RECV || state == STATE_SYN_SENT || state == STATE_SYNACK ||
+	       (state >= STATE_SCTP_INIT1 && state < STATE_SCTP_ESTABLISHED);
+}
+
 /* Seconds since the slot's tick; the twelve bits wrap after 68 minutes. */
 static __always_inline __u32 word_age(__u64 word, __u32 tick)
 {

@@ -231,6 +231,21 @@ describe("connections of another data plane", options, () => {
   });
 });
 
+describe("a template that was taken over", options, () => {
+  it("has proved itself, and gives way to no flood", async () => {
+    const program = openProgram(16);
+    program.service({ ...web, persistence: { timeout: 100, netmask: "255.255.255.255" } });
+    await give(program, [{ ...established, clientPort: 0, state: "NONE", template: true, expiresIn: 90 }]);
+    for (let host = 1; host <= 250; host++) program.run(frame({ ...packet, source: `198.51.100.${host}`, flags: "S" }));
+    assert.ok(program.counters().victim_half_open > 200n);
+    const kept = list(program).filter(({ template, client }) => template && client === established.client);
+    assert.deepEqual(
+      kept.map(({ realServer }) => realServer),
+      [established.realServer],
+    );
+  });
+});
+
 describe("a service that goes to another plane", options, () => {
   it("leaves new connections to the stack, while those that are here go on", async () => {
     const program = openProgram();

@@ -285,6 +285,90 @@ describe("a full table", { skip: cannotRun }, () => {
   });
 });
 
+describe("a flood at a persistent service", { skip: cannotRun }, () => {
+  const slots = 1024;
+  const persistence = { timeout: 3600, netmask: "255.255.255.255" };
+
+  function flood(program: Program, from: number, count: number): void {
+    for (let i = from; i < from + count; i++) {
+      program.run(frame({ source: `198.${18 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}` }));
+    }
+  }
+
+  function templates(program: Program): number {
+    return program.slots().filter(({ state }) => state === "TEMPLATE").length;
+  }
+
+  it("leaves no templates behind that take the place of others, and none of those that got through", () => {
+    const { program, real, other } = oneService(slots, { persistence });
+    const clients = Array.from({ length: 60 }, (_, i) => `192.0.2.${1 + i}`);
+    const visit = (source: string) =>
+      ["S", "A", "R"].map((flags) => program.run(frame({ source, flags })).data.toString("hex", 0, 6))[0];
+    const before = new Map(clients.map((source) => [source, visit(source)]));
+    program.age(11);
+    program.control.sweep();
+    assert.deepEqual([program.slots().length, templates(program)], [clients.length, clients.length]);
+
+    // A first wave fills it, and its connections are forgotten before anyone knows how full it is.
+    flood(program, 0, 600);
+    program.age(61);
+    program.control.sweep();
+    for (let i = 0; i < 10; i++) {
+      flood(program, 1000 + i * 3000, 3000);
+      program.control.sweep();
+    }
+    flood(program, 100_000, 10_000);
+    const { forward_untracked: untracked } = program.counters();
+    assert.ok(untracked < 100n, `${untracked} were forwarded without a slot`);
+    // Not in the order of the first time, in which turns alone would send them there.
+    for (const source of clients.filter((_, i) => i % 3 !== 0)) assert.equal(visit(source), before.get(source), source);
+    for (const id of [real, other]) {
+      const own = program.slots().filter(({ realServer }) => realServer === id);
+      const persistent = own.filter(({ state }) => state === "TEMPLATE").length;
+      const active = own.filter(({ state }) => state === "SYN_RECV").length;
+      const inactive = own.length - persistent - active;
+      assert.deepEqual(program.load(id), { active, inactive, persistent, weight: 1 });
+    }
+  });
+
+  it("costs a template nobody got through by its place only when there is no other", () => {
+    const { program } = oneService(slots, { persistence });
+    flood(program, 0, 200);
+    program.age(61);
+    program.control.sweep();
+    assert.deepEqual([program.slots().length, templates(program)], [200, 200], "there is room for all");
+    for (let wave = 0; wave < 20; wave++) {
+      flood(program, 1000 + wave * 500, 500);
+      program.control.sweep();
+    }
+    assert.deepEqual(
+      program.slots().filter(({ age }) => age > 60),
+      [],
+      "they were in the way of others",
+    );
+  });
+
+  it("keeps the templates of datagrams, of which nobody can say who got through", () => {
+    const program = openProgram(slots);
+    const { realServers } = program.service({
+      protocol: "udp",
+      persistence,
+      realServers: [{ address: "192.168.200.102" }],
+    });
+    program.service({ persistence, realServers: [{ address: "192.168.200.103" }] });
+    for (let host = 1; host <= 50; host++) program.run(frame({ source: `192.0.2.${host}`, protocol: "udp" }));
+    program.age(301);
+    program.control.sweep();
+    flood(program, 0, 5000);
+    program.control.sweep();
+    flood(program, 5000, 5000);
+    assert.equal(program.load(realServers[0] ?? 0).persistent, 50);
+    const kept = program.slots().filter(({ realServer }) => realServer === realServers[0]);
+    assert.deepEqual(new Set(kept.map(({ state }) => state)), new Set(["TEMPLATE"]));
+    assert.equal(kept.length, 50);
+  });
+});
+
 describe("persistence", { skip: cannotRun }, () => {
   const persistence = { timeout: 100, netmask: "255.255.255.0" };
 
