@@ -19,7 +19,7 @@ export function ownServicesFile(path: string, warn: (message: string) => void): 
       try {
         replaceFile(path, keys.map((key) => `${key}\n`).join(""));
       } catch (cause) {
-        warn(`cannot write ${path}: ${(cause as Error).message}`);
+        warn((cause as Error).message);
       }
     },
   };
