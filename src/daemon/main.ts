@@ -125,6 +125,8 @@ async function runLocked({ options, settings, native, file, config, log, early }
     });
     undo.add(() => metrics.close());
     const listening = await listenMetrics(metrics, options.metrics);
+    // What the daemon before was started with is in its maps, unless it was tuned since.
+    const sinceLast = directorSettings(parseSettings(settingsSinceLast(options)));
     const { plane, adopted } = await openPlanes(
       {
         bpffs: options.bpffs,
@@ -133,12 +135,14 @@ async function runLocked({ options, settings, native, file, config, log, early }
         ...(options.interfaces.length === 0 ? {} : { interfaces: options.interfaces }),
         ...(options.tableSize === undefined ? {} : { tableSlots: options.tableSize }),
         tunings: directorSettings(settings),
-        // What the daemon before was started with is in its maps, unless it was tuned since.
-        tuningsSinceLast: directorSettings(parseSettings(settingsSinceLast(options))),
+        tuningsSinceLast: sinceLast,
       },
       { native, network, log: logger },
     );
     const abandon = undo.add(() => (adopted ? plane.close() : plane.destroy()));
+    // The kernel's IPVS has them, too.
+    const { timeout_tcp: tcp = 0, timeout_tcpfin: tcpFin = 0, timeout_udp: udp = 0 } = sinceLast;
+    if (tcp + tcpFin + udp > 0) plane.setTimeouts({ tcp, tcpFin, udp });
     const messenger = new OutsideMessenger({
       log: logger,
       host: hostname(),

@@ -60,7 +60,7 @@ async function answers(lab: Lab, virtual: string, times: number): Promise<string
 test("the tutorial's cluster, masq, ipip and a firewall mark are served where XDP cannot be had", async (t) => {
   await using lab = await Lab.create({ plans: [plan] });
   await prepare(lab);
-  const director = await Director.start(lab, { config: configuration() });
+  const director = await Director.start(lab, { config: configuration(), args: ["--set", "timeout_tcp=777"] });
   try {
     for (const key of ["tcp:10.10.10.53:80", "tcp:10.10.10.54:80", "tcp:10.10.10.55:80"]) {
       await director.waitForWeights({ "192.168.200.102:80": 1, "192.168.200.103:80": 1 }, key, 60_000);
@@ -75,6 +75,13 @@ test("the tutorial's cluster, masq, ipip and a firewall mark are served where XD
     assert.match(stats, /^FWM {2}7 rr/m);
     assert.match(director.process.log(), /plane xdp cannot be used, the kernel's IPVS forwards: Linux 6\.1/);
     assert.match(await director.metrics(), /^xlb_plane_info\{plane="xdp",state="failed",reason="Linux 6\.1/m);
+
+    const timeouts = (): Promise<string> => lab.run("director", "ipvsadm", "-L", "--timeout");
+    assert.equal(await timeouts(), "Timeout (tcp tcpfin udp): 777 120 300\n");
+    await lab.run("director", "ipvsadm", "--set", "0", "0", "222");
+    const tune = await director.xlb("tune");
+    assert.equal(tune.code, 3);
+    assert.match(tune.stderr, /the kernel's IPVS has settings of its own/);
 
     // Persistent, so one client stays.
     assert.equal(new Set(await answers(lab, gate, 3)).size, 1);
@@ -105,6 +112,7 @@ test("the tutorial's cluster, masq, ipip and a firewall mark are served where XD
     assert.match((await director.xlb("stats")).stdout, /^daemon: not running/);
     await director.start();
     assert.equal((await director.service("tcp:10.10.10.54:80")).connections, 8, "the table was adopted");
+    assert.equal(await timeouts(), "Timeout (tcp tcpfin udp): 777 120 222\n");
     await director.stop();
     assert.equal(await lab.run("director", "ipvsadm", "-Sn"), "");
     assert.equal(await lab.whoAnswers({ target: url(ipip) }), "director", "its own web server is all that is left");

@@ -54,7 +54,10 @@ async function tune(bpffs: string, values: Partial<Tunings>): Promise<Tunings> {
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
     if (code === "ENOENT") {
-      throw new Failure(exitCodes.notRunning, `nothing is pinned in ${bpffs}: no director is running there`, { cause });
+      const message = existsSync("/proc/net/ip_vs")
+        ? `nothing is pinned in ${bpffs}; the kernel's IPVS has settings of its own: \`ipvsadm --set\`, sysctl net.ipv4.vs`
+        : `nothing is pinned in ${bpffs}: no director is running there`;
+      throw new Failure(exitCodes.notRunning, message, { cause });
     }
     if (code === "EACCES" || code === "EPERM") {
       throw new Failure(exitCodes.failure, `the maps in ${bpffs} cannot be changed: only root may`, { cause });
