@@ -395,11 +395,11 @@ static __always_inline bool is_crowded(void)
  * In a flood: a half-open connection, and a template that is forsaken, as by the
  * kernel's drop_entry, ip_vs_random_dropentry() of ip_vs_conn.c.
  */
-__noinline int gives_way(__u32 index, __u64 word)
+static __always_inline __u32 gives_way(__u32 index, __u64 word)
 {
 	__u32 state = word_state(word);
 
-	return is_half_open(state) || (state == STATE_TEMPLATE && is_forsaken(index));
+	return state == STATE_TEMPLATE ? is_forsaken(index) & 1 : is_half_open(state);
 }
 
 /*
@@ -514,7 +514,7 @@ __noinline int claim_in_flood(__u32 line_index, __u64 word, __u32 tick)
 	for (place = 0; place < SLOTS_PER_LINE; place++) {
 		__u64 seen = *(volatile __u64 *)&line->slot[place];
 		__u32 age = (word_age(seen, tick) + 1) * SLOTS_PER_LINE + place;
-		__u32 gives = gives_way(first + place, seen) & 1;
+		__u32 gives = gives_way(first + place, seen);
 
 		giving_way += gives;
 		age = gives * (age ^ chance);

@@ -22,8 +22,10 @@ static __always_inline __u32 word_real_server(__u64 word)
 
 static __always_inline bool is_half_open(__u32 state)
 {
-	return state == STATE_SYN_RECV || state == STATE_SYN_SENT || state == STATE_SYNACK ||
-	       (state >= STATE_SCTP_INIT1 && state < STATE_SCTP_ESTABLISHED);
+	const __u32 half_open = 1U << STATE_SYN_RECV | 1U << STATE_SYN_SENT | 1U << STATE_SYNACK |
+				((1U << STATE_SCTP_ESTABLISHED) - (1U << STATE_SCTP_INIT1));
+
+	return half_open >> (state & SLOT_STATE_MASK) & 1;
 }
 
 /* Seconds since the slot's tick; the twelve bits wrap after 68 minutes. */

@@ -37,7 +37,7 @@ static __always_inline __u32 connections_by(__u64 link)
 }
 
 /* No connection ever got through by the template in that slot, and none is on its way. */
-static __always_inline bool is_forsaken(__u32 index)
+__noinline int is_forsaken(__u32 index)
 {
 	__u64 *link = lookup(template_links, index);
 
