@@ -11,21 +11,26 @@ const spoofed = 1_000_000;
 /** The flood fills it fifteen times over. */
 const tableSlots = 65_536;
 const config = `checkinterval=1\n${service(tutorialPlan, ["checktype=connect", "scheduler=wlc"], { port: echoPort })}`;
+const datagramPort = 7001;
 const flooder = fileURLToPath(new URL("../support/flooder.js", import.meta.url));
 
-/** What the gateway needs to write frames to the virtual address itself. */
-async function wayFromGateway(lab: Lab): Promise<{ name: string; to: string; from: string }> {
+/** Frames from nobody to the virtual address, from the gateway. Returns when the last one is sent. */
+async function flood(lab: Lab, protocol: "tcp" | "udp", port: number, frames: number): Promise<void> {
   const address = bare(virtual);
   await lab.run("gateway", "ping", "-c", "1", "-W", "2", address);
   const [neighbour] = JSON.parse(await lab.run("gateway", "ip", "-json", "neighbour", "show", address)) as {
     dev: string;
     lladdr: string;
   }[];
-  const name = neighbour?.dev ?? assert.fail("the gateway does not know the virtual address");
-  const [link] = JSON.parse(await lab.run("gateway", "ip", "-json", "link", "show", "dev", name)) as {
+  assert.ok(neighbour, "the gateway does not know the virtual address");
+  const { dev, lladdr: to } = neighbour;
+  const [link] = JSON.parse(await lab.run("gateway", "ip", "-json", "link", "show", "dev", dev)) as {
     address: string;
   }[];
-  return { name, to: neighbour?.lladdr ?? "", from: link?.address ?? "" };
+  const target = [protocol, dev, to, link?.address ?? "", address, String(port), String(frames)];
+  const flooding = lab.spawn("gateway", [process.execPath, flooder, ...target], "flooder");
+  await waitFor("the flood is over", () => !flooding.running, 120_000);
+  assert.match(flooding.log(), new RegExp(`"sent":${frames}`));
 }
 
 async function count(director: Director, state: string): Promise<number> {
@@ -41,15 +46,8 @@ story("a million spoofed SYNs displace only each other, beside 1000 open connect
   const transfers = await startTransfers(lab, virtual, connections);
   assert.equal(await count(director, "ESTABLISHED"), connections);
 
-  const { name, to, from } = await wayFromGateway(lab);
   const before = (await director.service()).connections;
-  const flood = lab.spawn(
-    "gateway",
-    [process.execPath, flooder, name, to, from, bare(virtual), String(echoPort), String(spoofed)],
-    "flooder",
-  );
-  await waitFor("the flood is over", () => !flood.running, 120_000);
-  assert.match(flood.log(), /"sent":1000000/);
+  await flood(lab, "tcp", echoPort, spoofed);
   const [plane] = (await director.stats()).planes;
   const opened = (await director.service()).connections - before;
   const displaced = plane?.packets["victim_half_open"] ?? 0;
@@ -61,3 +59,27 @@ story("a million spoofed SYNs displace only each other, beside 1000 open connect
   assert.deepEqual(harm(await (await startTransfers(lab, virtual, 20)).finish()), unharmed);
   assert.deepEqual(harm(await transfers.finish()), unharmed);
 });
+
+story(
+  "connections that open in a flood of datagrams outlive it, and get their slots then",
+  [tutorialPlan],
+  async (lab) => {
+    await startEchoServers(lab);
+    const datagrams = service(tutorialPlan, ["protocol=udp", "checktype=on"], { port: datagramPort });
+    const director = await Director.start(lab, { config: `${config}${datagrams}`, args: ["--table-size", "1024"] });
+    const key = `tcp:${bare(virtual)}:${echoPort}`;
+    await director.waitForWeights({ [`192.168.200.102:${echoPort}`]: 1, [`192.168.200.103:${echoPort}`]: 1 }, key);
+    const [earlier, later] = [20, 50];
+    const open = await startTransfers(lab, virtual, earlier);
+    await flood(lab, "udp", datagramPort, 20_000);
+    const opened = await startTransfers(lab, virtual, later);
+    assert.equal(await count(director, "ESTABLISHED"), earlier);
+
+    const { code, stderr } = await director.xlb("tune", "timeout_udp=1");
+    assert.equal(code, 0, stderr);
+    await waitFor("all have a slot", async () => (await count(director, "ESTABLISHED")) === earlier + later);
+    await waitFor("the datagrams' slots are free", async () => (await count(director, "UDP")) === 0);
+    assert.deepEqual(harm(await open.finish()), unharmed);
+    assert.deepEqual(harm(await opened.finish()), unharmed);
+  },
+);

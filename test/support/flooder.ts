@@ -1,7 +1,7 @@
 /**
- * SYNs from spoofed sources, as fast as one socket takes them: `flooder.js INTERFACE TO FROM ADDRESS PORT COUNT`, where
- * TO and FROM are MAC addresses. The sources are all different, of 10.0.0.0/8, and so that nobody answers them, the TCP
- * checksums are wrong. Prints one line of JSON: `{ "sent": N, "milliseconds": M }`.
+ * SYNs or datagrams from spoofed sources, as fast as one socket takes them: `flooder.js tcp|udp INTERFACE TO FROM ADDRESS
+ * PORT COUNT`, where TO and FROM are MAC addresses. The sources are all different, of 10.0.0.0/8, and so that nobody
+ * answers them, the checksums of TCP and UDP are wrong. Prints one line of JSON: `{ "sent": N, "milliseconds": M }`.
  */
 import { loadNative } from "../../src/native.ts";
 import { frame } from "./packet.ts";
@@ -13,7 +13,7 @@ const sourceAt = l3 + 12;
 const headerChecksumAt = l3 + 10;
 const sourcePortAt = l3 + 20;
 
-const [name = "", to = "", from = "", destination = "", port = "80", count = "1"] = process.argv.slice(2);
+const [protocol, name = "", to = "", from = "", destination = "", port = "80", count = "1"] = process.argv.slice(2);
 const native = loadNative();
 const fd = native.socketOpen(AF_PACKET, SOCK_RAW, 0);
 const address = Buffer.alloc(20);
@@ -21,7 +21,10 @@ address.writeUInt16LE(AF_PACKET, 0);
 address.writeInt32LE(native.interfaceIndex(name), 4);
 native.socketBind(fd, address);
 
-const bytes = frame({ to, from, source: "10.0.0.0", destination, destinationPort: Number(port) });
+const bytes = frame({
+  protocol: protocol === "udp" ? "udp" : "tcp",
+  ...{ to, from, source: "10.0.0.0", destination, destinationPort: Number(port) },
+});
 const base = ~bytes.readUInt16BE(headerChecksumAt) & 0xffff;
 
 /** RFC 1624: the header's sum without and with the source's two words, of which the first is 10.0 at the start. */
