@@ -419,7 +419,7 @@ __noinline int error_of_tunnel(struct xdp_md *ctx, const struct packet *packet)
 	if (!flow)
 		return XDP_ABORTED;
 	id = tunnelled(ctx, packet, flow, &inside);
-	if (!id || !icmp_checksum_good(ctx, packet))
+	if (!id || !source_allowed(packet) || !icmp_checksum_good(ctx, packet))
 		return pass(COUNTER(pass_icmp));
 	flow->flags = flow->family == FAMILY_IPV4 && !do_not_fragment(ctx, inside);
 	what = learn_of_tunnel(ctx, packet, flow, id, &word);

@@ -8,7 +8,7 @@ import { gatewayMac, inRoutedNamespace, openRoutedProgram, outMac } from "./rout
 const realMac = "02:00:00:00:01:01";
 const ipv4 = { client: "192.0.2.1", virtual: "10.10.10.53", router: "203.0.113.9", real: "192.168.200.102" } as const;
 const ipv6 = { client: "2001:db8::1", virtual: "fd00:53::1", router: "2001:db8:9::9", real: "fd00:200::102" } as const;
-type Plan = typeof ipv4 | typeof ipv6;
+type Plan = Readonly<Record<keyof typeof ipv4, string>>;
 
 /** An error to `destination`, about `quote`. */
 function error(plan: Plan, message: readonly [number, number, number], quote: Buffer, destination: string): Buffer {
@@ -182,6 +182,12 @@ if (inRoutedNamespace(import.meta.filename, cannotRun)) {
         assert.equal(program.run(long).data.readUInt32BE((v6 ? 54 : 34) + 4), 1400 - overhead);
       });
     }
+
+    it("is passed if it comes from a source that cannot be, and nobody is told of it", () => {
+      const quote = program.run(frame()).data.subarray(14);
+      const sent = error({ ...ipv4, router: "127.0.0.1" }, [3, 0, 0], quote, source.ipv4);
+      assert.deepEqual(program.run(sent), { verdict: "PASS", data: sent });
+    });
 
     it("tells nobody of it over the limit, but remembers it", () => {
       const [id = 0] = ids;

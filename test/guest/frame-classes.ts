@@ -128,10 +128,12 @@ export interface Story {
   readonly name: string;
   readonly target: Target;
   readonly frames: readonly Buffer[];
+  /** What chance has done to the frames, if it has. */
+  readonly mutations?: readonly string[];
 }
 
 /** What a class needs to write its frames. */
-interface Scene {
+export interface Scene {
   readonly target: Target;
   readonly ipv6: boolean;
   readonly client: string;
@@ -150,7 +152,7 @@ const ethernet = 14;
 const sctpProtocol = 132;
 
 /** An IPv4 header whose checksum is right again after it was changed. */
-function resummed(bytes: Buffer): Buffer {
+export function resummed(bytes: Buffer): Buffer {
   const length = ((bytes[ethernet] ?? 0) & 15) * 4;
   if (length < 20 || ethernet + length > bytes.length) return bytes;
   bytes.writeUInt16BE(0, ethernet + 10);
@@ -227,12 +229,19 @@ function sctpOf(spec: FrameSpec & { sourcePort: number; destinationPort: number 
   return sctp(spec.sourcePort, spec.destinationPort, type, type === 0 ? 3 : 0, 20 + (spec.payload?.length ?? 0));
 }
 
-function letters(bits: number): string {
+export function letters(bits: number): string {
   return [..."FSRPAUEC"].filter((_, bit) => bits & (1 << bit)).join("");
 }
 
 /** An ICMP message with a right checksum. */
-function icmp(scene: Scene, type: number, code: number, rest: number, quote: Uint8Array, spec: FrameSpec = {}): Buffer {
+export function icmp(
+  scene: Scene,
+  type: number,
+  code: number,
+  rest: number,
+  quote: Uint8Array,
+  spec: FrameSpec = {},
+): Buffer {
   const message = Buffer.concat([Buffer.from([type, code, 0, 0, 0, 0, 0, 0]), quote]);
   message.writeUInt32BE(rest >>> 0, 4);
   const source = addressBytes(spec.source ?? scene.client);
@@ -249,7 +258,7 @@ function icmp(scene: Scene, type: number, code: number, rest: number, quote: Uin
 }
 
 /** What the service's side has sent to the client, as far as an error about it quotes it. */
-function quoted(scene: Scene, bytes: number): Buffer {
+export function quoted(scene: Scene, bytes: number): Buffer {
   const { target, client, clientPort } = scene;
   const sent = frame({
     source: target.address,
@@ -263,7 +272,7 @@ function quoted(scene: Scene, bytes: number): Buffer {
   return Buffer.from(sent.subarray(ethernet, ethernet + (scene.ipv6 ? 40 : 20) + bytes));
 }
 
-type Class = (scene: Scene) => Buffer[];
+export type Class = (scene: Scene) => Buffer[];
 const tcpOnly =
   (write: Class): Class =>
   (scene) =>
@@ -654,15 +663,15 @@ export const classes: Readonly<Record<string, Class>> = {
   "no next header": ipv6Only(({ packet }) => [packet({ protocol: 59, transport: Buffer.alloc(10) })]),
 };
 
-/** Every class for every target, `rounds` times, in an order of their own. */
-export function stories(rounds: number, seed: number): Story[] {
+/** Every class for every target, `rounds` times. */
+export function stories(rounds: number, seed: number, told = classes): Story[] {
   const random = createRandom(seed);
   const below = (bound: number): number => Math.floor(random() * bound);
   let clients = 0;
   const all: Story[] = [];
   for (let round = 0; round < rounds; round++) {
     for (const target of targets) {
-      for (const [name, write] of Object.entries(classes)) {
+      for (const [name, write] of Object.entries(told)) {
         const ipv6 = familyOf(target.address) === "ipv6";
         const number = ++clients;
         const [a, b, c] = [number >> 16, (number >> 8) & 255, number & 255];

@@ -1,7 +1,9 @@
-/** Every story of frame-classes.ts played to the kernel's IPVS and to the XDP data path, and what came of it compared. */
-import { checksum } from "../support/packet.ts";
+/** Every story of frame-classes.ts, and what chance makes of them, played to the kernel's IPVS and to the XDP data path, and what came of it compared. */
+import { addressBytes, checksum } from "../support/packet.ts";
 import { arrivals } from "./arrivals.ts";
-import { changesFor, network, stories, targets } from "./frame-classes.ts";
+import { changesFor, directorAddresses, network, stories, targets } from "./frame-classes.ts";
+import { mutatedStories } from "./frame-mutations.ts";
+import { isFragment, reasonFor } from "./mutation-differences.ts";
 import type { Change } from "../../src/model/change.ts";
 import type { Story } from "./frame-classes.ts";
 import { playToKernel } from "./play.ts";
@@ -44,6 +46,7 @@ export interface Comparison {
 const ethernet = 14;
 const vlanTypes: readonly number[] = [0x8100, 0x88a8];
 const icmpProtocol = 1;
+const icmpv6Protocol = 58;
 const mldReport = 143;
 
 /** What the kernel sends without being asked: multicast listener reports. */
@@ -96,6 +99,24 @@ function comparableFrame(bytes: Buffer, gue: boolean): string {
   return copy.toString("hex") + sums;
 }
 
+const ownAddresses = [...Object.values(directorAddresses), ...targets.map(({ address }) => address)].map(addressBytes);
+
+/**
+ * What the kernel sends in its own time: whether somebody is there, that nobody is, and that the rest of a fragmented
+ * packet has not come.
+ */
+function isLate(bytes: Buffer): boolean {
+  const type = bytes.readUInt16BE(12);
+  if (type === 0x0806) return true;
+  if (type !== 0x0800 && type !== 0x86dd) return false;
+  const { at, protocol, ipv6 } = outer(bytes);
+  const source = ipv6 ? bytes.subarray(ethernet + 8, ethernet + 24) : bytes.subarray(ethernet + 12, ethernet + 16);
+  if (protocol !== (ipv6 ? icmpv6Protocol : icmpProtocol) || !ownAddresses.some((own) => own.equals(source)))
+    return false;
+  const kind = `${bytes[at]} ${bytes[at + 1]}`;
+  return (ipv6 ? ["135 0", "1 3", "3 1"] : ["3 1", "11 1"]).includes(kind);
+}
+
 /** A frame's VLAN tags, and the frame without them. */
 function untagged(bytes: Buffer): { tags: Buffer; rest: Buffer } {
   let end = 12;
@@ -117,12 +138,43 @@ function sentFrames(result: Verdict | undefined, stack: readonly Buffer[] = []):
   return result?.verdict === "pass" ? stack.filter((bytes) => !isNoise(bytes)) : sentBy(result);
 }
 
+/**
+ * Of a story that chance has changed: its frames may be for another service than its own, and what docs/IPVS.md lists may
+ * come in any frame. From the first fragment on, which the kernel keeps and the data path sends on, there is nothing to
+ * compare but that the program does not fail.
+ */
+function strayDifference(
+  story: Story,
+  kernel: readonly (readonly Buffer[])[],
+  stack: readonly (readonly Buffer[])[],
+  xdp: readonly (Verdict | undefined)[],
+): Difference | undefined {
+  const fragment = story.frames.findIndex(isFragment);
+  const comparableNow = (frames: readonly Buffer[]): string[] =>
+    comparable(
+      frames.filter((bytes) => !isLate(bytes)),
+      true,
+    );
+  for (const [index, frame] of story.frames.entries()) {
+    const result = xdp[index];
+    const here = comparableNow(sentFrames(result, stack[index]));
+    const there = comparableNow(kernel[index] ?? []);
+    const difference = { frame, verdict: result?.verdict ?? "none", kernel: there, xdp: here };
+    if (result === undefined || result.verdict === "aborted") return difference;
+    if ((fragment >= 0 && index >= fragment) || here.join(" ") === there.join(" ")) continue;
+    const earlier = story.frames.slice(0, index).map((bytes, at) => ({ frame: bytes, kernel: kernel[at] ?? [] }));
+    if (reasonFor(difference, story, earlier) === undefined) return difference;
+  }
+  return undefined;
+}
+
 function differenceOf(
   story: Story,
   kernel: readonly (readonly Buffer[])[],
   stack: readonly (readonly Buffer[])[],
   xdp: readonly (Verdict | undefined)[],
 ): Difference | undefined {
+  if (story.mutations !== undefined) return strayDifference(story, kernel, stack, xdp);
   const gue = story.target.realServer.tunnel?.type === "gue";
   // How a packet is cut on its way is each side's own affair, as long as the same arrives.
   if (story.name.startsWith("fragments")) {
@@ -150,6 +202,11 @@ function differenceOf(
 /** Every class to every service, so many times. */
 export function frameScenario(rounds: number, seed: number): Scenario {
   return { network: network(), changes: targets.flatMap(changesFor), stories: stories(rounds, seed) };
+}
+
+/** So many of them changed by chance. */
+export function mutationScenario(count: number, seed: number): Scenario {
+  return { ...frameScenario(0, seed), stories: mutatedStories(count, seed) };
 }
 
 /** Plays them to one guest, and to the XDP data path. */
