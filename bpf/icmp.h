@@ -37,13 +37,16 @@ enum icmp_error {
 	ICMP_ERROR_TOO_BIG,
 };
 
-static __always_inline bool icmp_allowed(struct scratch *scratch)
+/* Without the MTU a client's packets are lost for good: who provokes other errors does not use up its share. */
+static __always_inline bool icmp_allowed(struct scratch *scratch, bool too_big)
 {
 	if (scratch->tick != sweep.tick) {
 		scratch->tick = sweep.tick;
 		scratch->icmp_sent = 0;
+		scratch->too_big_sent = 0;
 	}
-	return scratch->icmp_sent++ < settings.icmp_per_second;
+	return (too_big ? scratch->too_big_sent++ : scratch->icmp_sent++) <
+	       settings.icmp_per_second;
 }
 
 static __always_inline void write_ipv4_error(struct iphdr *ip, const struct packet *packet,
@@ -127,7 +130,9 @@ __noinline int icmp_answer(struct xdp_md *ctx, const struct packet *packet, __u3
 	/* Never an error about an error. */
 	if (packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6)
 		return XDP_DROP;
-	if (!scratch || !icmp_allowed(scratch))
+	if (!scratch ||
+	    !icmp_allowed(scratch, what == (ipv6 ? ICMPV6_PKT_TOOBIG << 8
+						 : ICMP_DEST_UNREACH << 8 | ICMP_FRAG_NEEDED)))
 		return XDP_DROP;
 	sum = sum_of(ctx, l2_length, quoted);
 	if (sum < 0 || bpf_xdp_load_bytes(ctx, l2_length + 1, &tos, 1))
@@ -163,8 +168,9 @@ __noinline int icmp_answer(struct xdp_md *ctx, const struct packet *packet, __u3
 	} else {
 		if (data + head + sizeof(struct iphdr) + sizeof(struct icmp_header) > data_end)
 			return XDP_DROP;
-		write_ipv4_error(data + head, packet, quoted, tos, scratch->icmp_sent * 40503,
-				 what >> 8, what, word, sum);
+		write_ipv4_error(data + head, packet, quoted, tos,
+				 (scratch->icmp_sent + scratch->too_big_sent) * 40503, what >> 8,
+				 what, word, sum);
 	}
 	return XDP_TX;
 }

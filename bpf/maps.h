@@ -254,7 +254,8 @@ struct {
 /* The rate limit of ICMP errors, and room to sum up bytes in. */
 struct scratch {
 	__u32 tick;
-	__u32 icmp_sent; /* in this tick */
+	__u32 icmp_sent;    /* in this tick */
+	__u32 too_big_sent; /* likewise, which are not among the others */
 	__u32 reset_tick;
 	__u32 resets_sent;
 	__u8 block[512] __attribute__((aligned(8)));

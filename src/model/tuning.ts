@@ -33,7 +33,11 @@ export const tunings = [
     max: 0x7fffffff,
     help: "the same of lblcr, and after which it takes the most loaded server out of an unchanged set",
   },
-  { name: "icmp_per_second", max: 1_000_000, help: "ICMP errors sent by each CPU in a second; 0: none" },
+  {
+    name: "icmp_per_second",
+    max: 1_000_000,
+    help: "ICMP errors sent by each CPU in a second, and as many that tell an MTU; 0: none",
+  },
   {
     name: "resets_per_second",
     max: 1_000_000,

@@ -133,4 +133,17 @@ describe("an ICMP error from the virtual address", { skip: cannotRun }, () => {
     const { icmp_unreachable, drop_no_real_server } = program.counters();
     assert.equal(icmp_unreachable + drop_no_real_server, 50n);
   });
+
+  it("tells the MTU also when others have used up what may be sent", () => {
+    const program = openProgram();
+    program.service({ port: 81, realServers: [] });
+    program.service({ realServers: [{ address: "192.168.200.102", mtu: 1400 }] });
+    program.maps.settings.write(0, { ...program.maps.settings.read(0), icmp_per_second: 5 });
+    for (let port = 1024; port < 1074; port++) program.run(frame({ sourcePort: port, destinationPort: 81 }));
+    assert.ok(program.counters().drop_no_real_server > 0n);
+    const tooBig = frame({ payload: Buffer.alloc(1460) });
+    for (let i = 0; i < 5; i++) assertIpv4Error(program.run(tooBig).data, 3, 4, 1400);
+    for (let i = 0; i < 50; i++) program.run(tooBig);
+    assert.ok(program.counters().drop_too_big > 0n);
+  });
 });
