@@ -372,7 +372,8 @@ __noinline int tunnelled(struct xdp_md *ctx, const struct packet *packet, struct
 	__u32 id;
 
 	flow->family = packet->family;
-	if (!read_quote(ctx, packet, flow, packet->l4_offset + sizeof(struct icmp_message)))
+	if (!read_quote(ctx, packet, flow, packet->l4_offset + sizeof(struct icmp_message)) ||
+	    !is_same_address(packet->destination, flow->destination))
 		return 0;
 	__builtin_memcpy(target, flow->source, 16);
 	*inside = inside_tunnel(ctx, flow);

@@ -183,6 +183,13 @@ if (inRoutedNamespace(import.meta.filename, cannotRun)) {
       });
     }
 
+    it("is passed if it is not for the one who has sent the tunnel's packet, and nothing is learnt of it", () => {
+      const quote = program.run(frame()).data.subarray(14);
+      const sent = error(ipv4, [3, 4, 1200], quote, "192.168.200.53");
+      assert.deepEqual(program.run(sent), { verdict: "PASS", data: sent });
+      assert.notEqual(program.maps.tunnels.read(ids[0] ?? 0).path_mtu, 1200);
+    });
+
     it("is passed if it comes from a source that cannot be, and nobody is told of it", () => {
       const quote = program.run(frame()).data.subarray(14);
       const sent = error({ ...ipv4, router: "127.0.0.1" }, [3, 0, 0], quote, source.ipv4);

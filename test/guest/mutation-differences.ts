@@ -102,10 +102,11 @@ function isKnown(told: Told): boolean {
   if (story.target.onePacket) return false;
   const [, client] = addresses({ ipv6: parts.ipv6, network: 0 }, quote);
   const transport = parts.ipv6 ? ipv6Header : ((quote[0] ?? 0) & 15) * 4;
+  const protocol = quote[parts.ipv6 ? 6 : 9];
   const [from, to] = [quote.subarray(transport, transport + 2), quote.subarray(transport + 2, transport + 4)];
   return earlier.some(({ frame, kernel }) => {
     const opened = partsOf(frame);
-    if (opened === undefined || opened.transport + 4 > frame.length || isIcmp(opened)) return false;
+    if (opened === undefined || opened.transport + 4 > frame.length || opened.protocol !== protocol) return false;
     return (
       addresses(opened, frame)[0].equals(client) &&
       addresses(opened, frame)[1].equals(addressBytes(story.target.address)) &&
@@ -234,12 +235,24 @@ const rules: Readonly<Record<string, (told: Told) => boolean>> = {
 
   // Routed to where it is addressed to, if that can be, and then once more to the real server.
   "an ICMP error that is not for the virtual address": (told) => {
-    const { parts, frame, story } = told;
+    const { parts, frame, story, there, here, difference } = told;
     const [, destination] = addresses(parts, frame);
     if (!isError(told) || destination.equals(addressBytes(story.target.address))) return false;
     const ttl = frame[parts.network + (parts.ipv6 ? 7 : 8)] ?? 0;
-    return sameLength(told) || (told.there.length === 0 && (ttl <= 2 || isMulticast(destination)));
+    if (there.length === 0) return difference.verdict === "pass" || ttl <= 2 || isMulticast(destination);
+    return there.subarray(0, 12).equals(here.subarray(0, 12));
   },
+
+  // The stack routes it, by a path of which it may have heard; IPVS takes what the stack answers for a reply.
+  "a packet for the real server's own address": ({ parts, frame, story, difference }) =>
+    difference.verdict === "pass" && addresses(parts, frame)[1].equals(addressBytes(story.target.realServer.address)),
+
+  // The stack's answer to it is for the director itself.
+  "a packet from one of the director's own IPv6 addresses": ({ parts, frame }) =>
+    parts.ipv6 && ownAddresses.some((own) => own.equals(addresses(parts, frame)[0])),
+
+  "an ICMP error that quotes another version of IP, which kernels before autumn 2026 take for IPv4": (told) =>
+    !told.parts.ipv6 && isError(told) && told.difference.verdict === "pass" && (quoteOf(told)[0] ?? 0) >> 4 !== 4,
 
   "an ICMP error that quotes a later fragment": (told) => {
     const quote = quoteOf(told);
@@ -275,6 +288,12 @@ const rules: Readonly<Record<string, (told: Told) => boolean>> = {
       told.here.readUInt32BE(xdp.transport + 4) === 0 &&
       whole.subarray(0, quote.length).equals(quote)
     );
+  },
+
+  "an ICMP error that is not for the one who has sent what it quotes": (told) => {
+    const { parts, frame, difference } = told;
+    if (!isError(told) || difference.verdict !== "pass") return false;
+    return !addresses({ ipv6: parts.ipv6, network: 0 }, quoteOf(told))[0].equals(addresses(parts, frame)[1]);
   },
 
   "longer than the way, without DF": ({ frame, parts, there }) =>
