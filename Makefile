@@ -7,6 +7,9 @@ CLANG ?= clang
 CC := gcc
 PREFIX ?= /usr/local
 Q := $(if $(V),,@)
+# How this machine's own director is run is nothing to tests and demo.
+unexport XLB_STATE_DIR XLB_BPFFS XLB_METRICS XLB_PLANE XLB_INTERFACES XLB_TABLE_SIZE XLB_DAMP_FLAPPING \
+	XLB_STOP_FALLBACK_COMMANDS XLB_VERIFY_TLS XLB_SETTINGS
 
 # The folder of Node's own headers; asked for only when the addon is compiled.
 NODE_INCLUDE = $(shell node -p "require('path').resolve(process.execPath,'../../include/node')")
