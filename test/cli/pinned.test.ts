@@ -150,7 +150,12 @@ describe("with a pinned director", { skip }, () => {
     const services = planes.flatMap((each) => each.services);
     assert.deepEqual(
       services.map(({ key, perSecond }) => ({ key, perSecond })),
-      [{ key: "udp:[2001:db8::1]:53", perSecond: { connections: 0, packets: 0, bytes: 0, packetsOut: 0, bytesOut: 0 } }],
+      [
+        {
+          key: "udp:[2001:db8::1]:53",
+          perSecond: { connections: 0, packets: 0, bytes: 0, packetsOut: 0, bytesOut: 0 },
+        },
+      ],
     );
   });
 
