@@ -22,15 +22,14 @@ __noinline int template_expired(__u32 index, __u32 id, __u32 tick)
 {
 	struct connection_extra *extra = lookup(connection_extras, index);
 	struct real_server *real_server = lookup(real_servers, id);
-	__u64 *link = lookup(template_links, index);
 	struct service *service;
 
-	if (!extra || !link || !real_server)
+	if (!extra || !real_server)
 		return 0;
 	service = lookup(services, real_server->service);
 	if (!service)
 		return 0;
-	if (connections_by(*link))
+	if (connections_by(index))
 		return 0;
 	return !(real_server->flags & REAL_SERVER_AVAILABLE) ||
 	       tick - extra->used > service->persistence_timeout;

@@ -30,10 +30,12 @@
 /* As many CPUs may change one template's count at the same moment. */
 #define LINK_TRIES 64
 
-/* Connections that came by the template with that word. */
-static __always_inline __u32 connections_by(__u64 link)
+/* Connections that came by the template in that slot. */
+static __always_inline __u32 connections_by(__u32 index)
 {
-	return link & LINK_PLACE;
+	__u64 *link = lookup(template_links, index);
+
+	return link ? *link & LINK_PLACE : 0;
 }
 
 /* No connection ever got through by the template in that slot, and none is on its way. */

@@ -5,7 +5,7 @@
 import type { Change } from "../../src/model/change.ts";
 import { familyOf } from "../../src/model/service.ts";
 import type { Family, Protocol, RealServer, ServiceIdentity, Tunnel } from "../../src/model/service.ts";
-import { addressBytes, checksum, frame } from "../support/packet.ts";
+import { addressBytes, checksum, frame, pseudoHeader } from "../support/packet.ts";
 import type { FrameSpec } from "../support/packet.ts";
 import { crc32c } from "../support/transport.ts";
 import { directorMac } from "./play.ts";
@@ -247,10 +247,7 @@ export function icmp(
   const source = addressBytes(spec.source ?? scene.client);
   const destination = addressBytes(spec.destination ?? scene.target.address);
   if (scene.ipv6) {
-    const tail = Buffer.alloc(8);
-    tail.writeUInt32BE(message.length, 0);
-    tail[7] = 58;
-    message.writeUInt16BE(checksum(source, destination, tail, message), 2);
+    message.writeUInt16BE(checksum(pseudoHeader(source, destination, 58, message.length), message), 2);
   } else {
     message.writeUInt16BE(checksum(message), 2);
   }

@@ -1,9 +1,12 @@
-/** Every story of frame-classes.ts, and what chance makes of them, played to the kernel's IPVS and to the XDP data path, and what came of it compared. */
-import { addressBytes, checksum } from "../support/packet.ts";
+/**
+ * Every story of frame-classes.ts, and what chance makes of them, played to the kernel's IPVS and to the XDP data path, and
+ * what came of it compared.
+ */
+import { checksum } from "../support/packet.ts";
 import { arrivals } from "./arrivals.ts";
-import { changesFor, directorAddresses, network, stories, targets } from "./frame-classes.ts";
-import { mutatedStories } from "./frame-mutations.ts";
-import { isFragment, reasonFor } from "./mutation-differences.ts";
+import { changesFor, network, stories, targets } from "./frame-classes.ts";
+import { addressesOf, mutatedStories } from "./frame-mutations.ts";
+import { isFragment, isIcmp, ownAddresses, reasonFor } from "./mutation-differences.ts";
 import type { Change } from "../../src/model/change.ts";
 import type { Story } from "./frame-classes.ts";
 import { playToKernel } from "./play.ts";
@@ -46,7 +49,6 @@ export interface Comparison {
 const ethernet = 14;
 const vlanTypes: readonly number[] = [0x8100, 0x88a8];
 const icmpProtocol = 1;
-const icmpv6Protocol = 58;
 const mldReport = 143;
 
 /** What the kernel sends without being asked: multicast listener reports. */
@@ -99,8 +101,6 @@ function comparableFrame(bytes: Buffer, gue: boolean): string {
   return copy.toString("hex") + sums;
 }
 
-const ownAddresses = [...Object.values(directorAddresses), ...targets.map(({ address }) => address)].map(addressBytes);
-
 /**
  * What the kernel sends in its own time: whether somebody is there, that nobody is, and that the rest of a fragmented
  * packet has not come.
@@ -110,9 +110,8 @@ function isLate(bytes: Buffer): boolean {
   if (type === 0x0806) return true;
   if (type !== 0x0800 && type !== 0x86dd) return false;
   const { at, protocol, ipv6 } = outer(bytes);
-  const source = ipv6 ? bytes.subarray(ethernet + 8, ethernet + 24) : bytes.subarray(ethernet + 12, ethernet + 16);
-  if (protocol !== (ipv6 ? icmpv6Protocol : icmpProtocol) || !ownAddresses.some((own) => own.equals(source)))
-    return false;
+  const [source] = addressesOf({ ipv6, network: ethernet }, bytes);
+  if (!isIcmp({ ipv6, protocol }) || !ownAddresses.some((own) => own.equals(source))) return false;
   const kind = `${bytes[at]} ${bytes[at + 1]}`;
   return (ipv6 ? ["135 0", "1 3", "3 1"] : ["3 1", "11 1"]).includes(kind);
 }

@@ -3,7 +3,7 @@
  * and bits of their frames changed by chance, the same for the same seed.
  */
 import { familyOf } from "../../src/model/service.ts";
-import { checksum, frame } from "../support/packet.ts";
+import { checksum, frame, pseudoHeader } from "../support/packet.ts";
 import type { FrameSpec } from "../support/packet.ts";
 import { crc32c } from "../support/transport.ts";
 import { classes, directorAddresses, icmp, letters, quoted, sctp, stories } from "./frame-classes.ts";
@@ -67,6 +67,12 @@ export function partsOf(bytes: Buffer): Parts | undefined {
   return { ipv6: true, network, transport: Math.min(transport, end), protocol, end, fragmentPlaces };
 }
 
+/** Source and destination of an IP header. */
+export function addressesOf({ ipv6, network }: Pick<Parts, "ipv6" | "network">, bytes: Buffer): [Buffer, Buffer] {
+  const [at, length] = ipv6 ? [network + 8, 16] : [network + 12, 4];
+  return [bytes.subarray(at, at + length), bytes.subarray(at + length, at + 2 * length)];
+}
+
 /** Writes the checksums that the frame's fields ask for, as far as there is room. */
 function resum(bytes: Buffer): void {
   const parts = partsOf(bytes);
@@ -77,10 +83,6 @@ function resum(bytes: Buffer): void {
     bytes.writeUInt16BE(checksum(bytes.subarray(network, transport)), network + 10);
   }
   const content = bytes.subarray(transport, end);
-  const addresses = bytes.subarray(network + (ipv6 ? 8 : 12), network + (ipv6 ? 40 : 20));
-  const pseudo = Buffer.alloc(8);
-  pseudo.writeUInt32BE(content.length, 0);
-  pseudo.writeUInt32BE(protocol, 4);
   const place = { 1: 2, 6: 16, 17: 6, 58: 2 }[protocol];
   if (protocol === protocols.sctp && content.length >= 12) {
     content.writeUInt32LE(0, 8);
@@ -88,7 +90,10 @@ function resum(bytes: Buffer): void {
   }
   if (place === undefined || content.length < place + 2) return;
   content.writeUInt16BE(0, place);
-  const sum = protocol === protocols.icmp ? checksum(content) : checksum(addresses, pseudo, content);
+  const sum =
+    protocol === protocols.icmp
+      ? checksum(content)
+      : checksum(pseudoHeader(...addressesOf(parts, bytes), protocol, content.length), content);
   content.writeUInt16BE(protocol === protocols.udp ? sum || 0xffff : sum, place);
 }
 

@@ -2,12 +2,12 @@
  * What the kernel's IPVS and the XDP data path make of a frame differently on purpose, one rule for each: docs/IPVS.md
  * gives the reasons. A rule looks at the frame and at what came of it, so that it excuses nothing else.
  */
-import { addressBytes, checksum, macBytes } from "../support/packet.ts";
+import { addressBytes, checksum, macBytes, pseudoHeader } from "../support/packet.ts";
 import { crc32c } from "../support/transport.ts";
 import { directorAddresses, routerMac, routers, targets } from "./frame-classes.ts";
 import type { Story } from "./frame-classes.ts";
 import type { Difference } from "./frame-comparison.ts";
-import { partsOf, protocols } from "./frame-mutations.ts";
+import { addressesOf, partsOf, protocols } from "./frame-mutations.ts";
 import type { Parts } from "./frame-mutations.ts";
 
 /** A frame of the story that came in before, and what the kernel sent then. */
@@ -51,12 +51,8 @@ export function isFragment(bytes: Buffer): boolean {
   return parts.fragmentPlaces.some((place) => place !== 0);
 }
 
-function addresses({ ipv6, network }: Pick<Parts, "ipv6" | "network">, bytes: Buffer): [Buffer, Buffer] {
-  const [at, length] = ipv6 ? [network + 8, 16] : [network + 12, 4];
-  return [bytes.subarray(at, at + length), bytes.subarray(at + length, at + 2 * length)];
-}
-
-function isIcmp({ ipv6, protocol }: Parts): boolean {
+/** Of the packet's own family. */
+export function isIcmp({ ipv6, protocol }: Pick<Parts, "ipv6" | "protocol">): boolean {
   return protocol === (ipv6 ? protocols.icmpv6 : protocols.icmp);
 }
 
@@ -80,19 +76,16 @@ function answerTo({ frame, parts }: Told, bytes: Buffer): Parts | undefined {
   const answer = partsOf(bytes);
   if (answer === undefined || !isError({ parts: answer, frame: bytes })) return undefined;
   const quote = quoteOf({ parts: answer, frame: bytes });
-  const [source, destination] = addresses({ ipv6: parts.ipv6, network: 0 }, quote);
-  const [from, to] = addresses(parts, frame);
+  const [source, destination] = addressesOf({ ipv6: parts.ipv6, network: 0 }, quote);
+  const [from, to] = addressesOf(parts, frame);
   return source.equals(from) && destination.equals(to) ? answer : undefined;
 }
 
 /** Whether the ICMP checksum of the frame is right. */
-function icmpSound({ frame, parts: { ipv6, network, transport, end, protocol } }: Told): boolean {
-  const content = frame.subarray(transport, end);
-  if (!ipv6) return checksum(content) === 0;
-  const pseudo = Buffer.alloc(8);
-  pseudo.writeUInt32BE(content.length, 0);
-  pseudo.writeUInt32BE(protocol, 4);
-  return checksum(frame.subarray(network + 8, network + ipv6Header), pseudo, content) === 0;
+function icmpSound({ frame, parts }: Told): boolean {
+  const content = frame.subarray(parts.transport, parts.end);
+  if (!parts.ipv6) return checksum(content) === 0;
+  return checksum(pseudoHeader(...addressesOf(parts, frame), parts.protocol, content.length), content) === 0;
 }
 
 /** Whether the kernel has sent something on, before, for the client that the error's quote was for. */
@@ -100,7 +93,7 @@ function isKnown(told: Told): boolean {
   const { parts, earlier, story } = told;
   const quote = quoteOf(told);
   if (story.target.onePacket) return false;
-  const [, client] = addresses({ ipv6: parts.ipv6, network: 0 }, quote);
+  const [, client] = addressesOf({ ipv6: parts.ipv6, network: 0 }, quote);
   const transport = parts.ipv6 ? ipv6Header : ((quote[0] ?? 0) & 15) * 4;
   const protocol = quote[parts.ipv6 ? 6 : 9];
   const [from, to] = [quote.subarray(transport, transport + 2), quote.subarray(transport + 2, transport + 4)];
@@ -108,8 +101,8 @@ function isKnown(told: Told): boolean {
     const opened = partsOf(frame);
     if (opened === undefined || opened.transport + 4 > frame.length || opened.protocol !== protocol) return false;
     return (
-      addresses(opened, frame)[0].equals(client) &&
-      addresses(opened, frame)[1].equals(addressBytes(story.target.address)) &&
+      addressesOf(opened, frame)[0].equals(client) &&
+      addressesOf(opened, frame)[1].equals(addressBytes(story.target.address)) &&
       frame.subarray(opened.transport, opened.transport + 4).equals(Buffer.concat([to, from])) &&
       kernel.some((bytes) => !bytes.subarray(0, 6).equals(macBytes(routerMac)))
     );
@@ -126,7 +119,9 @@ function isMulticast(address: Buffer): boolean {
   return address.length === 16 ? first === 0xff : first >> 4 === 14;
 }
 
-const ownAddresses = [...Object.values(directorAddresses), ...targets.map(({ address }) => address)].map(addressBytes);
+export const ownAddresses = [...Object.values(directorAddresses), ...targets.map(({ address }) => address)].map(
+  addressBytes,
+);
 const neighbours = [...Object.values(routers), ...targets.map(({ realServer }) => realServer.address)].map(
   addressBytes,
 );
@@ -172,7 +167,7 @@ const rules: Readonly<Record<string, (told: Told) => boolean>> = {
     told.there.length === 0 &&
     answerTo(told, told.here) !== undefined &&
     told.here.subarray(0, 6).equals(told.frame.subarray(6, 12)) &&
-    isNoNeighbour(addresses(told.parts, told.frame)[0]),
+    isNoNeighbour(addressesOf(told.parts, told.frame)[0]),
 
   "the fragment header of a whole packet": (told) => {
     const { parts, there, here, difference } = told;
@@ -222,7 +217,7 @@ const rules: Readonly<Record<string, (told: Told) => boolean>> = {
 
   "an ICMP error about an unknown connection to a service": (told) => {
     const quote = quoteOf(told);
-    const [source] = addresses({ ipv6: told.parts.ipv6, network: 0 }, quote);
+    const [source] = addressesOf({ ipv6: told.parts.ipv6, network: 0 }, quote);
     return (
       isError(told) &&
       told.there.length === 0 &&
@@ -236,7 +231,7 @@ const rules: Readonly<Record<string, (told: Told) => boolean>> = {
   // Routed to where it is addressed to, if that can be, and then once more to the real server.
   "an ICMP error that is not for the virtual address": (told) => {
     const { parts, frame, story, there, here, difference } = told;
-    const [, destination] = addresses(parts, frame);
+    const [, destination] = addressesOf(parts, frame);
     if (!isError(told) || destination.equals(addressBytes(story.target.address))) return false;
     const ttl = frame[parts.network + (parts.ipv6 ? 7 : 8)] ?? 0;
     if (there.length === 0) return difference.verdict === "pass" || ttl <= 2 || isMulticast(destination);
@@ -245,11 +240,11 @@ const rules: Readonly<Record<string, (told: Told) => boolean>> = {
 
   // The stack routes it, by a path of which it may have heard; IPVS takes what the stack answers for a reply.
   "a packet for the real server's own address": ({ parts, frame, story, difference }) =>
-    difference.verdict === "pass" && addresses(parts, frame)[1].equals(addressBytes(story.target.realServer.address)),
+    difference.verdict === "pass" && addressesOf(parts, frame)[1].equals(addressBytes(story.target.realServer.address)),
 
   // The stack's answer to it is for the director itself.
   "a packet from one of the director's own IPv6 addresses": ({ parts, frame }) =>
-    parts.ipv6 && ownAddresses.some((own) => own.equals(addresses(parts, frame)[0])),
+    parts.ipv6 && ownAddresses.some((own) => own.equals(addressesOf(parts, frame)[0])),
 
   "an ICMP error that quotes another version of IP, which kernels before autumn 2026 take for IPv4": (told) =>
     !told.parts.ipv6 && isError(told) && told.difference.verdict === "pass" && (quoteOf(told)[0] ?? 0) >> 4 !== 4,
@@ -269,7 +264,7 @@ const rules: Readonly<Record<string, (told: Told) => boolean>> = {
     const { realServer } = told.story.target;
     const toReal = (bytes: Buffer, network: number): boolean =>
       bytes.length >= network + ipv6Header &&
-      addresses({ ipv6: true, network }, bytes)[1].equals(addressBytes(realServer.address));
+      addressesOf({ ipv6: true, network }, bytes)[1].equals(addressBytes(realServer.address));
     if (!told.parts.ipv6 || told.there.length > 0 || realServer.method !== "masq") return false;
     // The error may be the stack's own: about a packet that was sent to the real server itself.
     if (told.difference.verdict === "pass") return toReal(told.frame, told.parts.network);
@@ -293,7 +288,7 @@ const rules: Readonly<Record<string, (told: Told) => boolean>> = {
   "an ICMP error that is not for the one who has sent what it quotes": (told) => {
     const { parts, frame, difference } = told;
     if (!isError(told) || difference.verdict !== "pass") return false;
-    return !addresses({ ipv6: parts.ipv6, network: 0 }, quoteOf(told))[0].equals(addresses(parts, frame)[1]);
+    return !addressesOf({ ipv6: parts.ipv6, network: 0 }, quoteOf(told))[0].equals(addressesOf(parts, frame)[1]);
   },
 
   "longer than the way, without DF": ({ frame, parts, there }) =>

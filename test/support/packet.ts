@@ -49,7 +49,7 @@ export function checksum(...parts: readonly Uint8Array[]): number {
   return ~sum & 0xffff;
 }
 
-function pseudoHeader(source: Buffer, destination: Buffer, protocol: number, length: number): Buffer {
+export function pseudoHeader(source: Buffer, destination: Buffer, protocol: number, length: number): Buffer {
   const tail = Buffer.alloc(8);
   tail.writeUInt32BE(length, 0);
   tail.writeUInt32BE(protocol, 4);

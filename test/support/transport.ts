@@ -1,5 +1,5 @@
 /** Transport headers and tunnels for packet tests, built by code that knows nothing of the data path. */
-import { addressBytes, checksum } from "./packet.ts";
+import { addressBytes, checksum, pseudoHeader } from "./packet.ts";
 
 /** An ICMP or ICMPv6 message with a right checksum; `word` is what follows it. IPv6 needs the addresses. */
 export function icmp(
@@ -13,10 +13,10 @@ export function icmp(
   header[0] = type;
   header[1] = code;
   header.writeUInt32BE(word, 4);
-  const pseudo = Buffer.alloc(8);
-  pseudo.writeUInt32BE(8 + body.length, 0);
-  pseudo[7] = 58;
-  const before = ipv6 === undefined ? [] : [addressBytes(ipv6.source), addressBytes(ipv6.destination), pseudo];
+  const before =
+    ipv6 === undefined
+      ? []
+      : [pseudoHeader(addressBytes(ipv6.source), addressBytes(ipv6.destination), 58, 8 + body.length)];
   header.writeUInt16BE(checksum(...before, header, body), 2);
   return Buffer.concat([header, body]);
 }
