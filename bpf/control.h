@@ -192,25 +192,22 @@ __noinline int delete_service(const struct service_slot *wanted)
 }
 
 struct tree_build {
-	__u32 tree;
-	__u32 leaves;
-	__u32 scheduler;
+	struct service service; /* as far as a tree asks */
 	__u32 light;
-	__u32 wide;
 };
 
-static long build_leaf(__u32 i, void *context)
+static long build_leaf(__u32 place, void *context)
 {
 	struct tree_build *build = context;
-	__u32 *id = lookup(tree_leaves, build->tree / 2 + i);
-	struct tree_words *siblings = siblings_at(build->tree, build->leaves + i);
-	struct real_server_load *load;
+	const struct service *service = &build->service;
+	__u64 *nodes = tree_nodes_at(service->tree);
+	__u32 id = tree_member(service, place);
+	struct real_server_load *load = id ? lookup(real_server_loads, id) : NULL;
 
-	if (!id || !siblings)
+	if (!nodes)
 		return 1;
-	siblings[(build->leaves + i) & 1] = build->wide ? tree_leaf(build->scheduler, *id, true)
-							: tree_leaf(build->scheduler, *id, false);
-	load = *id ? lookup(real_server_loads, *id) : NULL;
+	nodes[(service->tree_leaves + place) & (TREE_POSITIONS - 1)] =
+		tree_word(service, place, id);
 	if (load && is_light(load->active, load_weight(load)))
 		build->light++;
 	return 0;
@@ -220,16 +217,18 @@ static long build_leaf(__u32 i, void *context)
 static long build_node(__u32 i, void *context)
 {
 	struct tree_build *build = context;
-	__u32 position = build->leaves - 1 - i;
-	struct tree_words *node = siblings_at(build->tree, position);
-	struct tree_words *children = siblings_at(build->tree, 2 * position);
-	__u64 right;
+	const struct service *service = &build->service;
+	__u64 *nodes = tree_nodes_at(service->tree);
+	__u32 position = (service->tree_leaves - 1 - i) & (TREE_POSITIONS / 2 - 1);
+	__u64 left, right;
 
-	if (!node || !children)
+	if (!nodes)
 		return 1;
-	right = build->wide ? less_mask(children[1].key, children[0].key, 1, true)
-			    : less_mask(children[1].key, children[0].key, 1, false);
-	node[position & 1] = right ? children[1] : children[0];
+	left = nodes[2 * position];
+	right = nodes[2 * position + 1];
+	nodes[position] = service->flags & SERVICE_WIDE_WEIGHTS
+				  ? lesser_of_wide(service, left, right)
+				  : lesser(left, right);
 	return 0;
 }
 
@@ -243,13 +242,13 @@ __noinline int build_tree(const struct control_request *request)
 	state = lookup(service_states, request->index);
 	if (!state || request->tree & 1)
 		return -EINVAL;
-	build.tree = request->tree;
-	build.leaves = request->tree_leaves;
-	build.scheduler = request->scheduler;
-	build.wide = request->flags & SERVICE_WIDE_WEIGHTS;
-	if (build.leaves) {
-		bpf_loop(build.leaves, build_leaf, &build, 0);
-		bpf_loop(build.leaves - 1, build_node, &build, 0);
+	build.service.tree = request->tree;
+	build.service.tree_leaves = request->tree_leaves;
+	build.service.scheduler = request->scheduler;
+	build.service.flags = request->flags;
+	if (request->tree_leaves) {
+		bpf_loop(request->tree_leaves, build_leaf, &build, 0);
+		bpf_loop(request->tree_leaves - 1, build_node, &build, 0);
 	}
 	state->light = build.light;
 	return 0;

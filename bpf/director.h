@@ -12,7 +12,7 @@
 #include <linux/types.h>
 
 /* Raised when a pinned map of an older version can no longer be read. */
-#define LAYOUT_VERSION 4
+#define LAYOUT_VERSION 5
 
 /* Limits known at compile time; sizes of maps are set before loading. */
 #define MAX_INTERFACES 256	/* a power of two */
@@ -22,6 +22,7 @@
 #define MAX_REAL_SERVERS 65536	/* real-server ids 1 to 65535: 16 bits of a slot */
 #define SLOTS_PER_LINE 8	/* 8 slots of 8 bytes: a cache line */
 #define TREE_LEVELS 17		/* a tournament tree has at most 2^16 leaves */
+#define TREE_NODES 1048576	/* of all trees together, a power of two */
 
 /*
  * Connection states, of the kernel's net/netfilter/ipvs/ip_vs_proto_tcp.c and
@@ -134,7 +135,7 @@ enum scheduler_flag {
 enum service_flag {
 	SERVICE_ONE_PACKET = 1 << 0,   /* every UDP datagram is scheduled */
 	SERVICE_THRESHOLDS = 1 << 1,   /* some real server has an upper threshold */
-	SERVICE_WIDE_WEIGHTS = 1 << 2, /* some weight is above WEIGHT_NARROW_MAX */
+	SERVICE_WIDE_WEIGHTS = 1 << 2, /* some weight's square is above 2^32 / tree_leaves */
 	SERVICE_LEAVING = 1 << 3,      /* goes to another plane: new connections are the stack's */
 };
 
@@ -226,23 +227,6 @@ struct ring_segment {
 	__u32 first; /* index into ring_members */
 	__u32 length;
 	__u32 weight; /* its members have this at least */
-};
-
-/*
- * Node of a tournament tree: a real server, and what it is compared by, see
- * bpf/schedulers/tree.h. Siblings lie side by side, in one cache line.
- */
-struct tree_node {
-	__u64 key;
-	__u32 real_server; /* 0: none */
-	__u32 reserved;
-};
-
-#define TREE_KEY_NEVER 0x7fffffffffffffffULL /* greater than any other */
-#define WEIGHT_NARROW_MAX 65535
-
-struct tree_siblings {
-	struct tree_node node[2];
 };
 
 /* A real server of one service: one line, what forwarding needs. User space writes. */
@@ -555,7 +539,6 @@ _Static_assert(sizeof(struct real_server) == 64, "real_server");
 _Static_assert(sizeof(struct tunnel) == 32, "tunnel");
 _Static_assert(sizeof(struct real_server_load) == 16, "real_server_load");
 _Static_assert(sizeof(struct real_server_history) == 16, "real_server_history");
-_Static_assert(sizeof(struct tree_siblings) == 32, "tree_siblings");
 _Static_assert(sizeof(struct connection_line) == 128, "connection_line");
 _Static_assert(sizeof(struct connection_extra) == 16, "connection_extra");
 _Static_assert(sizeof(struct source_key) == 24, "source_key");

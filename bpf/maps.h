@@ -188,7 +188,7 @@ struct {
 	__type(value, __u32);
 } ring_members SEC(".maps");
 
-/* Set before load. Real-server ids by leaf; user space writes, control() reads. */
+/* Set before load. Real-server ids by leaf, those of the tree that begins at node t from t / 2 on; user space writes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -196,13 +196,25 @@ struct {
 	__type(value, __u32);
 } tree_leaves SEC(".maps");
 
-/* Set before load: as tree_leaves. Node n and its sibling lie at n / 2. */
+#define TREE_POSITIONS (1U << TREE_LEVELS)
+
+/*
+ * Tournament trees, see bpf/schedulers/tree.h. Of one with n leaves that begins
+ * at word t, t + 1 is the root, the children of t + i are t + 2i and t + 2i + 1,
+ * and the leaves are t + n to t + 2n - 1. Beyond the last tree there is room
+ * for every position there can be, so that a walk need not look where it is.
+ */
+struct tree_nodes {
+	__u64 words[TREE_NODES + TREE_POSITIONS];
+};
+
+/* One element: with a place in it at hand, no step of a walk is a lookup. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct tree_siblings);
+	__type(value, struct tree_nodes);
 } tree_nodes SEC(".maps");
 
 struct {

@@ -45,7 +45,7 @@ static __always_inline __u32 choose_unasked(const struct service *service, __u32
 	case SCHEDULER_NQ:
 	case SCHEDULER_FO:
 	case SCHEDULER_OVF:
-		return tree_choose(service);
+		return tree_choose(service, service_index);
 	default:
 		return 0;
 	}

@@ -33,7 +33,7 @@ static __always_inline __u32 scheduler_choose(const struct packet *packet,
 	case SCHEDULER_LBLCR:
 		return lblcr_choose(packet->service);
 	default:
-		return tree_choose(service);
+		return tree_choose(service, packet->service);
 	}
 }
 

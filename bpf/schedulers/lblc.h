@@ -48,7 +48,7 @@ static __always_inline __u32 lblc_choose(const struct service *service, __u32 se
 		    !lblc_is_crowded(load, state))
 			return sticky;
 	}
-	sticky = tree_choose(service);
+	sticky = tree_choose(service, service_index);
 	if (sticky) {
 		state->sticky = sticky;
 		state->sticky_used = tick;

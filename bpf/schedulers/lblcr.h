@@ -170,7 +170,7 @@ __noinline int lblcr_choose(__u32 service_index)
 		if (load && !lblc_is_crowded(load, state))
 			return walk.least;
 	}
-	id = tree_choose(service);
+	id = tree_choose(service, service_index);
 	if (id && replicas_lock(state)) {
 		if (!state->sticky)
 			state->sticky_used = sweep.tick;

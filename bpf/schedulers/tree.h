@@ -8,13 +8,14 @@
  * kernel's list.
  *
  * Every scheduler is a fraction, cost over weight, of which the least wins. A
- * node keeps it as one number, its key: the fraction times 2^32, rounded down,
- * which tells apart whatever differs as long as no weight is above 65535 (two
- * fractions differ by one over the product of their weights at least). With
- * greater weights the key is cost and weight themselves, and two of them are
- * compared by cross multiplication. Either way the better one is chosen by a
- * mask, because whether a server wins is a branch that no processor can
- * predict.
+ * node is one word, and the lesser word wins: 2^32 / leaves times the fraction,
+ * rounded down, and below that the place of the leaf, so that no two words are
+ * the same and a walk carries nothing else. Rounded so, whatever differs is
+ * still told apart as long as no weight's square is above 2^32 / leaves (two
+ * fractions differ by one over the product of their weights at least). Where a
+ * weight is greater, fractions that look the same are compared by cross
+ * multiplication. The lesser word is chosen by a mask, because whether a server
+ * wins is a branch that no processor can predict.
  *
  * Nobody locks. Two CPUs that walk at once can leave a stale node; the next
  * walk over it, at the latest that of the connection which was given to the
@@ -25,7 +26,11 @@
 
 #include "load.h"
 
-#define COST_MAX 0x7fffffffU /* the kernel's is an int, too */
+#define COST_MAX 0x7ffffffeU		     /* the kernel's is an int, too */
+#define TREE_NEVER ((COST_MAX + 1ULL) << 32) /* a word of what is not to be scheduled, or greater */
+
+/* So many real servers that the tree still names may have gone at once. */
+#define STALE_ROOTS 8
 
 struct fraction {
 	__u32 cost;
@@ -67,109 +72,162 @@ static __always_inline struct fraction tree_fraction(__u32 scheduler,
 	}
 }
 
-/* Keys are compared as signed numbers, and their difference does not overflow. */
-static __always_inline __u64 tree_key(struct fraction of, const bool wide)
+static __always_inline __u64 *tree_nodes_at(__u32 offset)
 {
-	if (!of.weight)
-		return TREE_KEY_NEVER;
-	if (wide)
-		return (__u64)of.weight << 32 | of.cost;
-	/* Most weights are, and a division takes longer than a walk of three levels. */
-	if (of.weight == 1)
-		return (__u64)of.cost << 32;
-	return ((__u64)of.cost << 32) / of.weight;
+	struct tree_nodes *nodes = lookup(tree_nodes, 0);
+
+	return nodes ? &nodes->words[offset & (TREE_NODES - 1)] : NULL;
 }
 
-/* All ones if the key a is less than b by `ties` or more: 1 leaves ties to b, 0 gives them to a. */
-static __always_inline __u64 less_mask(__u64 a, __u64 b, __u64 ties, const bool wide)
+/* The real server at the leaf that is so many from the left; 0: none. */
+static __always_inline __u32 tree_member(const struct service *service, __u32 place)
 {
-	__s64 difference = a - b;
+	__u32 *id = lookup(tree_leaves, service->tree / 2 + place);
 
-	if (wide) {
-		if (a == TREE_KEY_NEVER)
-			return 0;
-		if (b == TREE_KEY_NEVER)
-			return ~0ULL;
-		difference = (a & 0xffffffff) * (b >> 32) - (b & 0xffffffff) * (a >> 32);
-	}
-	return (difference - (__s64)(1 - ties)) >> 63;
+	return id ? *id : 0;
 }
 
-/* A node as two words, so that one mask chooses it. */
-struct tree_words {
-	__u64 key;
-	__u64 real_server;
-};
-
-static __always_inline struct tree_words tree_leaf(__u32 scheduler, __u32 id, const bool wide)
+static __always_inline struct fraction member_fraction(const struct service *service, __u32 id)
 {
-	struct tree_words leaf = { .key = TREE_KEY_NEVER, .real_server = id };
 	struct real_server_load *load = id ? lookup(real_server_loads, id) : NULL;
 
-	if (load)
-		leaf.key = tree_key(tree_fraction(scheduler, load), wide);
-	return leaf;
+	return load ? tree_fraction(service->scheduler, load) : fraction(0, 0);
 }
 
-static __always_inline struct tree_words *siblings_at(__u32 tree, __u32 position)
+static __always_inline __u64 tree_word(const struct service *service, __u32 place, __u32 id)
 {
-	return (struct tree_words *)lookup(tree_nodes, tree / 2 + position / 2);
+	struct fraction of = member_fraction(service, id);
+	__u32 leaves = service->tree_leaves;
+
+	if (!of.weight)
+		return TREE_NEVER | place;
+	/* Most weights are, and a division takes longer than a walk of three levels. */
+	if (of.weight == 1)
+		return (__u64)of.cost << 32 | place;
+	return ((__u64)of.cost << 32) / ((__u64)of.weight * leaves) * leaves | place;
 }
 
-static __always_inline void tree_walk(const struct service *service, struct tree_words winner,
-				      __u32 leaf, const bool wide)
+static __always_inline __u64 lesser(__u64 a, __u64 b)
 {
-	__u32 tree = service->tree, position = 2 * service->tree_leaves - 1 - leaf;
+	__u64 difference = a - b, mask = (__s64)difference >> 63;
 
-	for (position &= (1U << TREE_LEVELS) - 1; position; position >>= 1) {
-		struct tree_words *siblings = siblings_at(tree, position), other;
-		__u64 right = position & 1, mask;
+	/* Or clang sees what it is, and makes the branch after all. */
+	asm volatile("" : "+r"(mask));
+	return b + (difference & mask);
+}
 
-		if (!siblings)
-			return;
-		siblings[right] = winner;
-		other = siblings[right ^ 1];
-		mask = less_mask(winner.key, other.key, right, wide);
-		/* Or clang sees what it is, and makes the branch after all. */
-		asm volatile("" : "+r"(mask));
-		winner.key = other.key ^ ((winner.key ^ other.key) & mask);
-		winner.real_server = other.real_server ^
-				     ((winner.real_server ^ other.real_server) & mask);
+/* The same where words that differ in nothing but the place may stand for fractions that differ. */
+static __always_inline __u64 lesser_of_wide(const struct service *service, __u64 a, __u64 b)
+{
+	__u32 places = service->tree_leaves - 1;
+	struct fraction of_a, of_b;
+	__s64 difference;
+
+	if ((a ^ b) & ~(__u64)places)
+		return lesser(a, b);
+	of_a = member_fraction(service, tree_member(service, a & places));
+	of_b = member_fraction(service, tree_member(service, b & places));
+	difference = (__u64)of_a.cost * of_b.weight - (__u64)of_b.cost * of_a.weight;
+	if (!difference)
+		return lesser(a, b);
+	return difference < 0 ? a : b;
+}
+
+/* Weights that are too great for the words are rare, and their code is out of the way. */
+__noinline int tree_walk_wide(const struct service *service, __u64 word)
+{
+	__u32 position;
+
+	if (!service)
+		return 0;
+	position = service->tree_leaves + (word & (service->tree_leaves - 1));
+	for (position &= TREE_POSITIONS - 1; position; position >>= 1) {
+		__u64 *nodes = tree_nodes_at(service->tree);
+
+		if (!nodes)
+			return 0;
+		nodes[position] = word;
+		word = lesser_of_wide(service, word, nodes[position ^ 1]);
 	}
-}
-
-/* Weights above 65535 are rare, and their code is out of the way. */
-__noinline int tree_update_wide(__u32 service_index, __u32 id, __u32 leaf)
-{
-	struct service *service = lookup(services, service_index);
-
-	if (service)
-		tree_walk(service, tree_leaf(service->scheduler, id, true), leaf, true);
 	return 0;
 }
 
-/* Walks up from the leaf of a real server whose load has changed. */
+/* Walks up from the leaf at that place, where the real server is whose load has changed. */
+static __always_inline void tree_walk(const struct service *service, __u32 place, __u32 id)
+{
+	__u64 word = tree_word(service, place, id), *nodes;
+	__u32 position = service->tree_leaves + place;
+
+	if (service->flags & SERVICE_WIDE_WEIGHTS) {
+		tree_walk_wide(service, word);
+		return;
+	}
+	nodes = tree_nodes_at(service->tree);
+	if (!nodes)
+		return;
+	for (position &= TREE_POSITIONS - 1; position; position >>= 1) {
+		nodes[position] = word;
+		word = lesser(word, nodes[position ^ 1]);
+	}
+}
+
 static __always_inline void tree_update(const struct service *service,
 					const struct real_server *real_server, __u32 id)
 {
-	if (service->flags & SERVICE_WIDE_WEIGHTS)
-		tree_update_wide(real_server->service, id, real_server->leaf);
-	else
-		tree_walk(service, tree_leaf(service->scheduler, id, false), real_server->leaf,
-			  false);
+	tree_walk(service, service->tree_leaves - 1 - real_server->leaf, id);
 }
 
-static __always_inline __u32 tree_choose(const struct service *service)
+/* The place that wins; -1: nothing is to be scheduled. */
+static __always_inline __s64 tree_root(const struct service *service)
 {
-	struct tree_words *root = siblings_at(service->tree, 1);
-	struct real_server_load *load;
+	__u64 *nodes = tree_nodes_at(service->tree);
+
+	if (!service->tree_leaves || !nodes || nodes[1] >= TREE_NEVER)
+		return -1;
+	return nodes[1] & (service->tree_leaves - 1);
+}
+
+struct root_try {
+	__u32 service;
+	__u32 id;
+};
+
+static long try_root(__u32 i, void *context)
+{
+	struct root_try *root_try = context;
+	const struct service *service = lookup(services, root_try->service);
+	__s64 place;
+
+	(void)i;
+	place = service ? tree_root(service) : -1;
+	if (place < 0)
+		return 1;
+	root_try->id = tree_member(service, place);
+	if (id_may_be_scheduled(root_try->id))
+		return 1;
+	tree_walk(service, place, root_try->id);
+	root_try->id = 0;
+	return 0;
+}
+
+/* Looks again where the root is stale: its real server has just left, or lost its weight. */
+__noinline int tree_choose_again(__u32 service_index)
+{
+	struct root_try root_try = { .service = service_index };
+
+	bpf_loop(STALE_ROOTS, try_root, &root_try, 0);
+	return root_try.id;
+}
+
+static __always_inline __u32 tree_choose(const struct service *service, __u32 service_index)
+{
+	__s64 place = tree_root(service);
 	__u32 id;
 
-	if (!service->tree_leaves || !root || root[1].key == TREE_KEY_NEVER)
+	if (place < 0)
 		return 0;
-	id = root[1].real_server;
-	load = lookup(real_server_loads, id);
-	return load && may_be_scheduled(load) ? id : 0;
+	id = tree_member(service, place);
+	return id_may_be_scheduled(id) ? id : tree_choose_again(service_index);
 }
 
 /* lblc's and lblcr's other server that has room: 2 * active < weight. */

@@ -21,6 +21,7 @@ import type { PacketCounters, RealServerLoad, Settings } from "../../src/datapla
 import { ensureBpffs, freshKey, loadDirector, pinProgram, removePins } from "../../src/dataplane/xdp/load.ts";
 import { encodeIndex, openMaps } from "../../src/dataplane/xdp/maps.ts";
 import type { DirectorMaps } from "../../src/dataplane/xdp/maps.ts";
+import { isWide } from "../../src/dataplane/xdp/trees.ts";
 import { familyOf } from "../../src/model/service.ts";
 import type { ForwardingMethod, Tunnel } from "../../src/model/service.ts";
 import { loadNative } from "../../src/native.ts";
@@ -238,7 +239,8 @@ export class Program {
       if (fellow === true) this.#stations.push({ realServer: ids[added] ?? 0, service: id, mac: macBytes(mac) });
     });
     writeStations(this.maps, this.control, this.#stations);
-    const members = ids.filter((_, i) => (spec.realServers[i]?.weight ?? 1) > 0).reverse();
+    const weights = spec.realServers.map(({ weight = 1 }) => weight);
+    const members = ids.filter((_, i) => (weights[i] ?? 0) > 0).reverse();
     this.maps.ringMembers.write(ring, Uint32Array.from(members));
     this.maps.ringSegments.write(id - 1, { end: members.length, first: ring, length: members.length, weight: 1 });
     this.maps.treeLeaves.write(tree / 2, tournament);
@@ -249,7 +251,9 @@ export class Program {
       protocol,
       family: ipv6 ? addressFamily.FAMILY_IPV6 : addressFamily.FAMILY_IPV4,
       scheduler: scheduler[`SCHEDULER_${chosen.toUpperCase()}` as keyof typeof scheduler],
-      flags: spec.onePacket === true ? serviceFlag.SERVICE_ONE_PACKET : 0,
+      flags:
+        (spec.onePacket === true ? serviceFlag.SERVICE_ONE_PACKET : 0) |
+        (isWide(leaves, weights) ? serviceFlag.SERVICE_WIDE_WEIGHTS : 0),
       scheduler_flags: 0,
       persistence_timeout: spec.persistence?.timeout ?? 0,
       persistence_netmask: netmask,

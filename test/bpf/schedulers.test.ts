@@ -164,7 +164,8 @@ describe("the least fraction wins, and of equal ones the newest", options, () =>
   before(() => folder.open());
   let services = 0;
   for (const name of Object.keys(fractions) as (keyof typeof fractions)[]) {
-    for (const greatest of [3, 2 ** 16 - 1, 2 ** 16, 2 ** 20, 2 ** 31 - 1]) {
+    // The greatest that the nodes of a tree with room for 13 tell apart by themselves, and others.
+    for (const greatest of [3, 2 ** 14, 2 ** 14 + 1, 2 ** 16, 2 ** 20, 2 ** 31 - 1]) {
       it(`${name} with weights up to ${greatest}`, async () => {
         const random = createRandom(greatest);
         const below = (bound: number) => Math.floor(random() * bound);
@@ -213,6 +214,40 @@ describe("the least fraction wins, and of equal ones the newest", options, () =>
       });
     }
   }
+});
+
+describe("a tree whose winner may no longer be chosen", options, () => {
+  /** The last byte of the MAC address is the number of the server, in the order of addition. */
+  function opened(weight: number) {
+    const program = openProgram();
+    const realServers = [1, 2, 3, 4, 5].map((id) => ({ address: `10.1.0.${id}`, weight }));
+    program.service({ scheduler: "wlc", realServers });
+    let port = 1000;
+    const choices = (count: number) =>
+      Array.from({ length: count }, () => program.run(frame({ sourcePort: ++port })).data[5]);
+    return { program, choices };
+  }
+
+  for (const weight of [1, 2 ** 20]) {
+    it(`gives way to the next one that may, with weights of ${weight}`, () => {
+      const { program, choices } = opened(weight);
+      assert.deepEqual(choices(6), [5, 4, 3, 2, 1, 5]);
+      // Of two the weight goes, and one is taken away; nobody builds the tree anew.
+      for (const id of [4, 2]) program.setWeight(id, 0);
+      const leaves = program.maps.treeLeaves.read(0, 8);
+      assert.deepEqual([...leaves], [0, 0, 0, 5, 4, 3, 2, 1]);
+      program.maps.treeLeaves.write(0, leaves.with(5, 0));
+      assert.deepEqual(choices(4), [1, 5, 1, 5]);
+    });
+  }
+
+  it("refuses when none may", () => {
+    const { program, choices } = opened(1);
+    for (const id of [1, 2, 3, 4, 5]) program.setWeight(id, 0);
+    choices(2);
+    assert.deepEqual(program.packets(5), 0n);
+    assert.equal(program.counters().icmp_unreachable, 2n);
+  });
 });
 
 describe("locality", options, () => {

@@ -18,7 +18,7 @@ export interface Codec<T> {
   encode(value: T): Uint8Array;
 }
 
-export const LAYOUT_VERSION = 4;
+export const LAYOUT_VERSION = 5;
 export const MAX_INTERFACES = 256;
 export const MIN_SERVICE_SLOTS = 64;
 export const MAX_SERVICE_SLOTS = 16384;
@@ -26,8 +26,7 @@ export const MAX_SERVICES = 4096;
 export const MAX_REAL_SERVERS = 65536;
 export const SLOTS_PER_LINE = 8;
 export const TREE_LEVELS = 17;
-export const TREE_KEY_NEVER = 0x7fffffffffffffffn;
-export const WEIGHT_NARROW_MAX = 65535;
+export const TREE_NODES = 1048576;
 export const LOAD_OVERLOADED = 0x80000000;
 export const SLOT_TICK_BITS = 12;
 export const SLOT_STATE_SHIFT = 12;
@@ -522,71 +521,6 @@ export const ringSegment = {
     return bytes;
   },
 } as const satisfies Codec<RingSegment>;
-
-/** `struct tree_node`, 16 bytes. */
-export interface TreeNode {
-  readonly key: bigint;
-  readonly real_server: number;
-}
-
-export const treeNode = {
-  size: 16,
-  fields: {
-    key: { offset: 0, size: 8 },
-    real_server: { offset: 8, size: 4 },
-    reserved: { offset: 12, size: 4 },
-  },
-  read(view: DataView, at: number): TreeNode {
-    return {
-      key: view.getBigUint64(at, true),
-      real_server: view.getUint32(at + 8, true),
-    };
-  },
-  write(view: DataView, at: number, value: TreeNode): void {
-    view.setBigUint64(at, value.key, true);
-    view.setUint32(at + 8, value.real_server, true);
-    clear(view, at + 12, 4);
-  },
-  decode(bytes: Uint8Array, at = 0): TreeNode {
-    return treeNode.read(viewOf(bytes), at);
-  },
-  encode(value: TreeNode): Uint8Array {
-    const bytes = new Uint8Array(16);
-    treeNode.write(viewOf(bytes), 0, value);
-    return bytes;
-  },
-} as const satisfies Codec<TreeNode>;
-
-/** `struct tree_siblings`, 32 bytes. */
-export interface TreeSiblings {
-  readonly node: readonly TreeNode[];
-}
-
-export const treeSiblings = {
-  size: 32,
-  fields: {
-    node: { offset: 0, size: 32 },
-  },
-  read(view: DataView, at: number): TreeSiblings {
-    return {
-      node: [treeNode.read(view, at), treeNode.read(view, at + 16)],
-    };
-  },
-  write(view: DataView, at: number, value: TreeSiblings): void {
-    checkLength(value.node, 2);
-    value.node.forEach((item, i) => {
-      treeNode.write(view, at + i * 16, item);
-    });
-  },
-  decode(bytes: Uint8Array, at = 0): TreeSiblings {
-    return treeSiblings.read(viewOf(bytes), at);
-  },
-  encode(value: TreeSiblings): Uint8Array {
-    const bytes = new Uint8Array(32);
-    treeSiblings.write(viewOf(bytes), 0, value);
-    return bytes;
-  },
-} as const satisfies Codec<TreeSiblings>;
 
 /** `struct real_server`, 64 bytes. */
 export interface RealServer {
@@ -1793,8 +1727,6 @@ export const layout = {
   service,
   service_state: serviceState,
   ring_segment: ringSegment,
-  tree_node: treeNode,
-  tree_siblings: treeSiblings,
   real_server: realServer,
   tunnel,
   reply_counters: replyCounters,

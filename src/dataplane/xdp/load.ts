@@ -3,7 +3,13 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { MapHandle, Native, NativeError, ObjectHandle, ProgramHandle } from "../../native.ts";
-import { LAYOUT_VERSION, MAX_REAL_SERVERS, SLOTS_PER_LINE, settings as settingsCodec } from "./layout.generated.ts";
+import {
+  LAYOUT_VERSION,
+  MAX_REAL_SERVERS,
+  SLOTS_PER_LINE,
+  TREE_NODES,
+  settings as settingsCodec,
+} from "./layout.generated.ts";
 import { RefusedError } from "./refusal.ts";
 
 /** Every map that outlives the daemon: name in the object, and of its file under `maps/`. */
@@ -45,7 +51,6 @@ const deviceMap = "redirect_ports";
 const defaultTableSlots = 2 ** 22;
 const defaultRingMembers = 2 ** 21;
 const defaultRingSegments = 2 ** 16;
-const defaultTreeNodes = 2 ** 20;
 /** Per CPU. */
 const defaultErrorsPerSecond = 1000;
 /** What statfs(2) says of a bpffs. */
@@ -70,8 +75,9 @@ export interface LoadOptions {
   readonly object: Uint8Array;
   /** Slots of the connection table, a power of two of at least 16; without effect on a table that is there already. */
   readonly tableSlots?: number;
-  /** Entries of ring_members and tree_nodes; likewise. */
+  /** Entries of ring_members; likewise. */
   readonly ringMembers?: number;
+  /** Nodes of all trees together, TREE_NODES at most; likewise. */
   readonly treeNodes?: number;
   /** Entries of any other map, for tests of the data path alone; likewise. A data plane counts on what the object declares. */
   readonly entries?: Readonly<Partial<Record<MapName, number>>>;
@@ -288,10 +294,8 @@ function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): v
   native.objectSetMaxEntries(object, "reply_counters", cpus * MAX_REAL_SERVERS);
   native.objectSetMaxEntries(object, "ring_segments", defaultRingSegments);
   native.objectSetMaxEntries(object, "ring_members", options.ringMembers ?? defaultRingMembers);
-  // Two nodes a leaf, and siblings share an entry.
-  const leafPlaces = (options.treeNodes ?? defaultTreeNodes) / 2;
-  native.objectSetMaxEntries(object, "tree_leaves", leafPlaces);
-  native.objectSetMaxEntries(object, "tree_nodes", leafPlaces);
+  // Two nodes a leaf.
+  native.objectSetMaxEntries(object, "tree_leaves", (options.treeNodes ?? TREE_NODES) / 2);
   for (const [name, entries] of Object.entries(options.entries ?? {})) {
     native.objectSetMaxEntries(object, name, entries);
   }

@@ -36,7 +36,7 @@ import type { Member, Ring, RingOrigin, RingScheduler } from "./rings.ts";
 import { readCounters } from "./statistics.ts";
 import { readServices, readSlots, toVirtualService, weightIn } from "./stored.ts";
 import type { StoredRealServer } from "./stored.ts";
-import { leafOf, leavesFor, nodesOf } from "./trees.ts";
+import { isWide, leafOf, leavesFor, nodesOf } from "./trees.ts";
 
 const { REAL_SERVER_AVAILABLE, REAL_SERVER_FELLOW, REAL_SERVER_LOCAL, REAL_SERVER_RESOLVED } = layout.realServerFlag;
 
@@ -585,7 +585,7 @@ export class ServiceTable {
 
     const old = this.#regionsOf(service.record);
     const fields = {
-      ...attributesOf(service),
+      ...attributesOf(service, tree?.leaves),
       ...this.#writeSpread(service, structures.spread),
       ...(ring === undefined ? noRing : this.#writeRing(service, ring)),
       ...(tree === undefined ? noTree : this.#writeTree(service, tree)),
@@ -782,7 +782,7 @@ export class ServiceTable {
     const tree = fresh ? region.offset : service.record.tree;
     maps.treeLeaves.write(tree / 2, leavesOf(service, leaves));
     if (!fresh) return {};
-    const { scheduler, flags } = attributesOf(service);
+    const { scheduler, flags } = attributesOf(service, leaves);
     control.buildTree(service.id, { tree, tree_leaves: leaves, scheduler, flags });
     return { tree, tree_leaves: leaves };
   }
@@ -1089,11 +1089,15 @@ function slotOf({ id, identity, record }: Service): layout.ServiceSlot {
   };
 }
 
-function attributesOf({ identity, wanted, members }: Service) {
+/** `leaves`: of its tree. */
+function attributesOf({ identity, wanted, members }: Service, leaves = 0) {
   const family = familyOf(identity.address);
   const reals = [...members.values()];
   const hasThresholds = reals.some(({ record }) => record.upper_threshold > 0);
-  const hasWideWeights = reals.some(({ weight }) => weight > layout.WEIGHT_NARROW_MAX);
+  const hasWideWeights = isWide(
+    leaves,
+    reals.map(({ weight }) => weight),
+  );
   const { persistence, limits, idleTimeout } = wanted;
   return {
     address: addressWords(identity.address),

@@ -3,7 +3,7 @@
  * real server. Which of two wins, only the data path knows (control operation BUILD_TREE); here leaves get their place.
  */
 
-/** Nodes of a tree in tree_nodes; its leaves lie in tree_leaves at half of its first node's index. */
+/** Nodes of a tree in tree_nodes; its members lie in tree_leaves at half of its first node's index. */
 export function nodesOf(leaves: number): number {
   return 2 * leaves;
 }
@@ -21,4 +21,9 @@ export function leavesFor(members: number): number {
  */
 export function leafOf(leaves: number, order: number): number {
   return leaves - 1 - order;
+}
+
+/** Whether two members may differ though the words of their nodes do not (bpf/schedulers/tree.h). */
+export function isWide(leaves: number, weights: readonly number[]): boolean {
+  return weights.some((weight) => weight ** 2 * leaves > 2 ** 32);
 }

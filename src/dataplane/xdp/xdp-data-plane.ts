@@ -45,8 +45,9 @@ export interface XdpOptions {
   readonly interfaces?: readonly string[];
   /** Slots of the connection table, a power of two, for a new table. Default 2^22, 160 MiB. */
   readonly tableSlots?: number;
-  /** Entries of ring_members and tree_nodes, for new maps. Default 2^21 and 2^20. */
+  /** Entries of ring_members, for new maps. Default 2^21. */
   readonly ringMembers?: number;
+  /** Nodes of all trees together, for new maps. Default, and at most, 2^20. */
   readonly treeNodes?: number;
   /** Settings of the data path; those that are not given stay as they are. */
   readonly tunings?: Partial<Tunings>;
