@@ -11,7 +11,7 @@
 
 #include <linux/types.h>
 
-/* Raised when a pinned map of an older version can no longer be read. */
+/* Raised with every change of what is pinned; what of older versions is taken over, load.ts says. */
 #define LAYOUT_VERSION 5
 
 /* Limits known at compile time; sizes of maps are set before loading. */
@@ -187,7 +187,7 @@ struct service {
 	__u32 ring_segment;	       /* first of ring_segments; rr wrr dh sh mh twos */
 	__u32 ring_segments;
 	__u32 ring_length; /* cycle of the cursor, size of the hash table, or sum of the weights */
-	__u32 tree;	   /* first of tree_nodes, even; lc wlc sed nq lblc lblcr fo ovf */
+	__u32 tree;	   /* first of its nodes, even; lc wlc sed nq lblc lblcr fo ovf */
 	__u32 tree_leaves; /* a power of two; nodes are 2 * leaves, from tree / 2 on in
 				 * tree_leaves; 0: no tree */
 	__u32 spread;	   /* first of ring_members: consistent hash, for packets without a slot */

@@ -200,12 +200,12 @@ struct {
 
 /*
  * Tournament trees, see bpf/schedulers/tree.h. Of one with n leaves that begins
- * at word t, t + 1 is the root, the children of t + i are t + 2i and t + 2i + 1,
+ * at node t, t + 1 is the root, the children of t + i are t + 2i and t + 2i + 1,
  * and the leaves are t + n to t + 2n - 1. Beyond the last tree there is room
  * for every position there can be, so that a walk need not look where it is.
  */
-struct tree_nodes {
-	__u64 words[TREE_NODES + TREE_POSITIONS];
+struct trees {
+	__u64 nodes[TREE_NODES + TREE_POSITIONS];
 };
 
 /* One element: with a place in it at hand, no step of a walk is a lookup. */
@@ -214,8 +214,8 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct tree_nodes);
-} tree_nodes SEC(".maps");
+	__type(value, struct trees);
+} trees SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -74,9 +74,9 @@ static __always_inline struct fraction tree_fraction(__u32 scheduler,
 
 static __always_inline __u64 *tree_nodes_at(__u32 offset)
 {
-	struct tree_nodes *nodes = lookup(tree_nodes, 0);
+	struct trees *all = lookup(trees, 0);
 
-	return nodes ? &nodes->words[offset & (TREE_NODES - 1)] : NULL;
+	return all ? &all->nodes[offset & (TREE_NODES - 1)] : NULL;
 }
 
 /* The real server at the leaf that is so many from the left; 0: none. */

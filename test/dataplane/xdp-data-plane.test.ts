@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
@@ -315,6 +316,45 @@ test("a half-finished change of a daemon that died is finished by the next one",
     folder.plane.read().services.map(({ identity }) => printIdentity(identity)),
     ["tcp:10.10.10.53:80"],
   );
+});
+
+/** The maps as they are pinned by xlb of layout 4, whose trees had another form and name. */
+function makeOlder(folder: PlaneFolder): void {
+  const settings = folder.native.mapOpenPinned(mapPath(folder.bpffs, "settings"));
+  new Uint32Array(folder.native.mapMemory(settings, true))[0] = 4;
+  folder.native.mapClose(settings);
+  renameSync(mapPath(folder.bpffs, "trees"), join(folder.bpffs, "maps", "tree_nodes"));
+  rmSync(mapPath(folder.bpffs, "untracked_lines"));
+  // Weights to 65535 were not wide.
+  const maps = openMaps(folder.native, folder.bpffs, true);
+  maps.services.write(1, { ...maps.services.read(1), flags: 0 });
+  maps.close();
+}
+
+test("maps of layout 4 are taken over, with their connections", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  const dns: ServiceIdentity = { kind: "address", protocol: "udp", address: "10.10.10.53", port: 53 };
+  await folder.apply(addService(service("wlc")), add(real("10.1.0.1", 60_000)), add(real("10.1.0.2", 60_000)));
+  await folder.apply(add(real("10.1.0.3", 60_000)), addService(service("rr", dns)), add(real("10.1.0.1"), dns));
+  const client = { source: "198.51.100.1", sourcePort: 5000 };
+  assert.deepEqual(
+    [folder.connect(client), folder.connect(), folder.connect(), folder.connect()],
+    ["10.1.0.3", "10.1.0.2", "10.1.0.1", "10.1.0.3"],
+  );
+  makeOlder(folder);
+  assert.equal(openXdpReader(folder.bpffs, folder.native).read().services.length, 2);
+  await folder.open();
+  assert.equal(folder.send({ ...client, flags: "A" }), "10.1.0.3");
+  assert.deepEqual([folder.connect(), folder.connect()], ["10.1.0.2", "10.1.0.1"]);
+  const maps = openMaps(folder.native, folder.bpffs, false);
+  assert.equal(maps.settings.read(0).layout_version, layout.LAYOUT_VERSION);
+  assert.ok(((maps.services.read(1).flags ?? 0) & layout.serviceFlag.SERVICE_WIDE_WEIGHTS) !== 0);
+  const untracked = folder.native.mapOpenPinned(mapPath(folder.bpffs, "untracked_lines"));
+  assert.equal(folder.native.mapInfo(untracked).maxEntries, maps.connections.size / layout.SLOTS_PER_LINE);
+  folder.native.mapClose(untracked);
+  maps.close();
+  assert.ok(!existsSync(join(folder.bpffs, "maps", "tree_nodes")));
 });
 
 test("maps of another layout are refused by name, and left alone", options, async () => {

@@ -10,6 +10,7 @@ import {
   TREE_NODES,
   settings as settingsCodec,
 } from "./layout.generated.ts";
+import type { DirectorMaps } from "./maps.ts";
 import { RefusedError } from "./refusal.ts";
 
 /** Every map that outlives the daemon: name in the object, and of its file under `maps/`. */
@@ -37,7 +38,7 @@ export const pinnedMaps = {
   ring_segments: "ring_segments",
   ring_members: "ring_members",
   tree_leaves: "tree_leaves",
-  tree_nodes: "tree_nodes",
+  trees: "trees",
   fragments: "fragments",
   fragment_addresses: "fragment_addresses",
   held_fragments: "held_fragments",
@@ -92,6 +93,8 @@ export interface Loaded {
   readonly control: ProgramHandle;
   /** Whether maps of an earlier run were found. */
   readonly adopted: boolean;
+  /** Whether these are of an older layout: the trees are to be built, and {@link finishUpgrade} is to be called. */
+  readonly outdated: boolean;
 }
 
 export function mapPath(bpffs: string, name: MapName): string {
@@ -129,8 +132,8 @@ function makeFolders(folders: readonly string[]): void {
 
 /**
  * Loads a new program over the maps that are pinned, or over new ones. Nothing that packets meet has changed when it
- * returns or throws. Throws if the pinned maps have another layout, and a {@link RefusedError} if the kernel does
- * not take the program or its maps.
+ * returns or throws. Throws if the pinned maps have a layout that cannot be taken over, and a {@link RefusedError} if
+ * the kernel does not take the program or its maps.
  */
 export function loadDirector(native: Native, options: LoadOptions): Loaded & { readonly object: ObjectHandle } {
   const { bpffs } = options;
@@ -140,12 +143,9 @@ export function loadDirector(native: Native, options: LoadOptions): Loaded & { r
   // Without a pinned program these are the remains of a start that failed.
   if (!adopted) removeMaps(bpffs);
   try {
-    if (adopted) {
-      checkLayout(native, bpffs);
-      takeSizes(native, object, bpffs);
-    } else {
-      setSizes(native, object, options);
-    }
+    const layout = adopted ? checkLayout(native, bpffs) : LAYOUT_VERSION;
+    setSizes(native, object, adopted ? { ...options, tableSlots: pinnedSlots(native, bpffs) } : options);
+    if (adopted) takeSizes(native, object, bpffs);
     for (const [name, file] of Object.entries(pinnedMaps)) {
       if (adopted && name === deviceMap) reuseDeviceMap(native, object, mapPath(bpffs, file));
       else native.objectSetPinPath(object, name, mapPath(bpffs, file));
@@ -156,6 +156,7 @@ export function loadDirector(native: Native, options: LoadOptions): Loaded & { r
       director: native.objectProgram(object, "director"),
       control: native.objectProgram(object, "control"),
       adopted,
+      outdated: layout !== LAYOUT_VERSION,
     };
   } catch (cause) {
     native.objectClose(object);
@@ -166,13 +167,14 @@ export function loadDirector(native: Native, options: LoadOptions): Loaded & { r
 
 /**
  * The programs that an earlier director has left, as they are; undefined if there are none. Throws if the pinned maps
- * have another layout than this xlb's.
+ * have a layout that cannot be taken over.
  */
 export function openPinnedDirector(native: Native, bpffs: string): Loaded | undefined {
   const [director, control] = [join(bpffs, "director"), join(bpffs, "control")];
   if (![director, control, mapPath(bpffs, "settings")].every((path) => existsSync(path))) return undefined;
-  checkLayout(native, bpffs);
-  return { director: native.programOpenPinned(director), control: native.programOpenPinned(control), adopted: true };
+  if (checkLayout(native, bpffs) !== LAYOUT_VERSION) return undefined;
+  const programs = { director: native.programOpenPinned(director), control: native.programOpenPinned(control) };
+  return { ...programs, adopted: true, outdated: false };
 }
 
 export function closeLoaded(native: Native, { object, director, control }: Loaded): void {
@@ -232,23 +234,47 @@ function removeMaps(bpffs: string): void {
   for (const file of readdirSync(folder)) rmSync(join(folder, file));
 }
 
-function checkLayout(native: Native, bpffs: string): void {
+/** Maps of layout 4 are the same, but for trees that are built anew: each node had two words. */
+const oldestLayout = 4;
+const mapsOfOlderLayouts = ["tree_nodes"];
+
+/** Whether maps of that layout can be read, and taken over. */
+export function isReadableLayout(version: number): boolean {
+  return version >= oldestLayout && version <= LAYOUT_VERSION;
+}
+
+/** The layout of the pinned maps. */
+function checkLayout(native: Native, bpffs: string): number {
   const map = native.mapOpenPinned(mapPath(bpffs, "settings"));
   const value = readFirst(native, map);
   native.mapClose(map);
   const found = settingsCodec.decode(value).layout_version;
-  if (found !== LAYOUT_VERSION) {
+  if (!isReadableLayout(found)) {
     throw new Error(
       `the maps pinned in ${bpffs} have layout version ${found}, this xlb has ${LAYOUT_VERSION}: ` +
         "stop the running director with the version that started it, then start this one",
     );
   }
+  return found;
+}
+
+/** Once no older program runs any more: from here on an older xlb does not take the maps. */
+export function finishUpgrade(bpffs: string, { settings }: Pick<DirectorMaps, "settings">): void {
+  settings.write(0, { ...settings.read(0), layout_version: LAYOUT_VERSION });
+  for (const name of mapsOfOlderLayouts) rmSync(join(bpffs, "maps", name), { force: true });
 }
 
 function readFirst(native: Native, map: MapHandle): Buffer {
   const value = native.mapLookup(map, new Uint8Array(4));
   if (value === undefined) throw new Error("an array map without its first element");
   return value;
+}
+
+function pinnedSlots(native: Native, bpffs: string): number {
+  const connections = native.mapOpenPinned(mapPath(bpffs, "connections"));
+  const { maxEntries } = native.mapInfo(connections);
+  native.mapClose(connections);
+  return maxEntries * SLOTS_PER_LINE;
 }
 
 /** A pinned map is reused only if the object declares the same size. */

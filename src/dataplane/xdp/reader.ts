@@ -8,7 +8,7 @@ import type { DataPlaneReader } from "../data-plane.ts";
 import { attachedMode, interfaceNameOf } from "./attach.ts";
 import { listConnections } from "./connections.ts";
 import { LAYOUT_VERSION, connectionState } from "./layout.generated.ts";
-import { mapPath } from "./load.ts";
+import { isReadableLayout, mapPath } from "./load.ts";
 import { openMaps } from "./maps.ts";
 import type { DirectorMaps } from "./maps.ts";
 import { readStatistics } from "./statistics.ts";
@@ -32,7 +32,7 @@ export function openXdpReader(bpffs: string, native: Native): DataPlaneReader {
   if (!existsSync(mapPath(bpffs, "settings"))) throw new NotRunningError(bpffs);
   const maps = openMaps(native, bpffs, false);
   const found = maps.settings.read(0).layout_version;
-  if (found !== LAYOUT_VERSION) {
+  if (!isReadableLayout(found)) {
     maps.close();
     throw new Error(`the maps pinned in ${bpffs} have layout version ${found}, this xlb reads ${LAYOUT_VERSION}`);
   }

@@ -288,7 +288,8 @@ export class ServiceTable {
     }
     const leaves = maps.treeLeaves.read(record.tree / 2, record.tree_leaves);
     const placed = [...service.members.values()].every((real) => real.record.leaf < record.tree_leaves);
-    return placed && sameWords(leaves, leavesOf(service, record.tree_leaves));
+    const { flags } = attributesOf(service, record.tree_leaves);
+    return placed && flags === record.flags && sameWords(leaves, leavesOf(service, record.tree_leaves));
   }
 
   /** Applies in order; the maps are written once for each service that changed. */

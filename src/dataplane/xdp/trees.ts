@@ -2,8 +2,10 @@
  * Schedulers that compare loads: the members of a service are the leaves of a tournament tree whose root is the next
  * real server. Which of two wins, only the data path knows (control operation BUILD_TREE); here leaves get their place.
  */
+import type { Control } from "./control.ts";
+import type { DirectorMaps } from "./maps.ts";
 
-/** Nodes of a tree in tree_nodes; its members lie in tree_leaves at half of its first node's index. */
+/** Nodes of a tree in `trees`; its members lie in tree_leaves at half of its first node's index. */
 export function nodesOf(leaves: number): number {
   return 2 * leaves;
 }
@@ -26,4 +28,11 @@ export function leafOf(leaves: number, order: number): number {
 /** Whether two members may differ though the words of their nodes do not (bpf/schedulers/tree.h). */
 export function isWide(leaves: number, weights: readonly number[]): boolean {
   return weights.some((weight) => weight ** 2 * leaves > 2 ** 32);
+}
+
+/** Those of all services. */
+export function buildTrees({ services }: Pick<DirectorMaps, "services">, control: Control): void {
+  for (const [id, record] of services.readRange(0, services.entries).entries()) {
+    if (record.tree_leaves > 0) control.buildTree(id, record);
+  }
 }

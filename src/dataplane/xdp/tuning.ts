@@ -4,7 +4,7 @@ import type { Native } from "../../native.ts";
 import { tunings } from "../../model/tuning.ts";
 import type { TuningName, Tunings } from "../../model/tuning.ts";
 import * as layout from "./layout.generated.ts";
-import { mapPath } from "./load.ts";
+import { isReadableLayout, mapPath } from "./load.ts";
 import { MappedArray } from "./maps.ts";
 import { NotRunningError } from "./reader.ts";
 
@@ -52,7 +52,7 @@ export function tunePinned(native: Native, bpffs: string, values: Partial<Tuning
     const changes = Object.keys(values).length > 0;
     const settings = new MappedArray(native, handle, layout.settings, changes);
     const found = settings.read(0).layout_version;
-    if (found !== layout.LAYOUT_VERSION) {
+    if (!isReadableLayout(found)) {
       throw new Error(
         `the maps pinned in ${bpffs} have layout version ${found}, this xlb has ${layout.LAYOUT_VERSION}`,
       );

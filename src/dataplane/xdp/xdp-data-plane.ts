@@ -20,13 +20,14 @@ import { HeldFragments } from "./held-fragments.ts";
 import { importConnections } from "./imports.ts";
 import { Interfaces } from "./interfaces.ts";
 import type { PlaneLog } from "./interfaces.ts";
-import { closeLoaded, loadDirector, openPinnedDirector, pinProgram, removePins } from "./load.ts";
+import { closeLoaded, finishUpgrade, loadDirector, openPinnedDirector, pinProgram, removePins } from "./load.ts";
 import type { Loaded } from "./load.ts";
 import { openMaps } from "./maps.ts";
 import type { DirectorMaps } from "./maps.ts";
 import type { Network } from "./network.ts";
 import { XdpReader } from "./reader.ts";
 import { ServiceTable } from "./service-table.ts";
+import { buildTrees } from "./trees.ts";
 import { writeTunings } from "./tuning.ts";
 
 export const defaultBpffs = "/sys/fs/bpf/xlb";
@@ -86,9 +87,15 @@ export async function openXdpDataPlane(options: XdpOptions, deps: XdpDeps): Prom
     const { tunings = {}, tuningsSinceLast = tunings } = options;
     writeTunings(maps.settings, loaded.adopted ? tuningsSinceLast : tunings);
     const attachments = new Attachments(native, join(bpffs, "links"), options.mode ?? "auto");
+    const control = new Control(native, loaded.control);
+    if (loaded.outdated) buildTrees(maps, control);
     // First the links, then the timer: from here on only this program runs.
     for (const name of attachments.adopt(loaded.director)) log.warn(`interface ${name} is gone`);
-    const control = new Control(native, loaded.control);
+    if (loaded.outdated) {
+      // What the older program has counted meanwhile.
+      buildTrees(maps, control);
+      finishUpgrade(bpffs, maps);
+    }
     if (kept === undefined) {
       await control.startSweep();
       pinProgram(native, loaded.control, join(bpffs, "control"));
