@@ -289,8 +289,10 @@ static __always_inline bool is_persistent(__u32 id)
 static __always_inline __u32 next_state(__u32 state, __u32 event)
 {
 	state = awake(state);
-	if (event & HEADER_SHORT || state == STATE_UDP)
+	if (event & HEADER_SHORT)
 		return state;
+	if (state == STATE_UDP || state == STATE_UDP_NEW)
+		return STATE_UDP;
 	return state >= STATE_SCTP_NONE ? sctp_next_state(state, event)
 					: tcp_next_state(state, event);
 }
@@ -376,6 +378,8 @@ static __always_inline __u32 timeout_of(__u64 word)
 	__u32 state = awake(word_state(word));
 	struct real_server *real_server;
 
+	if (state == STATE_UDP_NEW)
+		state = STATE_UDP;
 	if (settings.idle_timeouts &&
 	    (state == STATE_ESTABLISHED || state == STATE_UDP || state == STATE_SCTP_ESTABLISHED)) {
 		real_server = lookup(real_servers, word_real_server(word));
@@ -392,14 +396,18 @@ static __always_inline bool is_crowded(void)
 }
 
 /*
- * In a flood: a half-open connection, and a template that is forsaken, as by the
- * kernel's drop_entry, ip_vs_random_dropentry() of ip_vs_conn.c.
+ * In a flood: a half-open connection, a template that is forsaken, and one of a
+ * single datagram, as by the kernel's drop_entry, ip_vs_random_dropentry() of
+ * ip_vs_conn.c. The last not to another datagram: of two that take each other's
+ * place by turns none would stay with its real server, as they do without.
  */
-static __always_inline __u32 gives_way(__u32 index, __u64 word)
+static __always_inline __u32 gives_way(__u32 index, __u64 word, __u32 to_state)
 {
 	__u32 state = word_state(word);
 
-	return state == STATE_TEMPLATE ? is_forsaken(index) & 1 : is_half_open(state);
+	if (state == STATE_TEMPLATE)
+		return is_forsaken(index) & 1;
+	return is_half_open(state) || (state == STATE_UDP_NEW && to_state != STATE_UDP_NEW);
 }
 
 /*
@@ -413,7 +421,7 @@ static __always_inline __u32 gives_way(__u32 index, __u64 word)
 #define VICTIM_PLACES (2 * SLOTS_PER_LINE)
 
 /* A call, or the verifier would follow its every branch through all the slots that come after. */
-__noinline int victim_rank(__u32 index, __u64 word, __u32 tick)
+__noinline int victim_rank(__u32 index, __u64 word, __u32 tick, __u32 to_state)
 {
 	__u32 state = word_state(word), age = word_age(word, tick), kind;
 
@@ -422,9 +430,10 @@ __noinline int victim_rank(__u32 index, __u64 word, __u32 tick)
 		return 0;
 	if (state != STATE_TEMPLATE && age > timeout_of(word))
 		kind = VICTIM_EXPIRED;
-	else if (gives_way(index, word))
+	else if (gives_way(index, word, to_state))
 		kind = VICTIM_HALF_OPEN;
-	else if (is_active(state) || state == STATE_UDP || state == STATE_TEMPLATE)
+	else if (is_active(state) || state == STATE_UDP || state == STATE_UDP_NEW ||
+		 state == STATE_TEMPLATE)
 		return 0;
 	else
 		kind = VICTIM_CLOSING;
@@ -437,10 +446,11 @@ struct victim {
 	__u32 index;
 };
 
-/* Most are of the same second: which of them goes is left to `chance`, some bits of the word to come. */
-static __always_inline void seek_victim(__u32 line_index, __u32 tick, __u32 chance,
+/* Most are of the same second: which of them goes is left to chance, some bits of the word to come. */
+static __always_inline void seek_victim(__u32 line_index, __u32 tick, __u64 to_word,
 					struct victim *victim)
 {
+	__u32 chance = to_word >> (SLOT_TAG_SHIFT + 1) & (VICTIM_PLACES - 1);
 	struct connection_line *line = lookup(connections, line_index);
 
 	if (!line)
@@ -448,7 +458,7 @@ static __always_inline void seek_victim(__u32 line_index, __u32 tick, __u32 chan
 	for (int place = 0; place < SLOTS_PER_LINE; place++) {
 		__u64 word = *(volatile __u64 *)&line->slot[place];
 		__u32 index = line_index * SLOTS_PER_LINE + place;
-		__u32 rank = victim_rank(index, word, tick);
+		__u32 rank = victim_rank(index, word, tick, word_state(to_word));
 
 		if (!rank)
 			continue;
@@ -478,11 +488,10 @@ static __always_inline void count_victim(__u32 kind)
 /* Frees one slot of the two lines; its index + 1, or 0. */
 static __always_inline int evict(__u32 line, __u64 word, __u32 tick)
 {
-	__u32 chance = word >> (SLOT_TAG_SHIFT + 1) & (VICTIM_PLACES - 1);
 	struct victim victim = {};
 
-	seek_victim(line, tick, chance, &victim);
-	seek_victim(line ^ 1, tick, chance, &victim);
+	seek_victim(line, tick, word, &victim);
+	seek_victim(line ^ 1, tick, word, &victim);
 	if (!victim.rank || !close_slot(victim.index, victim.word))
 		return 0;
 	count_victim(victim.rank / VICTIM_PLACES >> VICTIM_KIND_SHIFT);
@@ -514,7 +523,7 @@ __noinline int claim_in_flood(__u32 line_index, __u64 word, __u32 tick)
 	for (place = 0; place < SLOTS_PER_LINE; place++) {
 		__u64 seen = *(volatile __u64 *)&line->slot[place];
 		__u32 age = (word_age(seen, tick) + 1) * SLOTS_PER_LINE + place;
-		__u32 gives = gives_way(first + place, seen);
+		__u32 gives = gives_way(first + place, seen, word_state(word));
 
 		giving_way += gives;
 		age = gives * (age ^ chance);

@@ -63,7 +63,8 @@ enum connection_state {
 	STATE_SCTP_REJECTED = 28,
 	STATE_SCTP_CLOSED = 29,
 	STATE_SCTP_ESTABLISHED_IDLE = 30,
-	STATE_COUNT = 32, /* five bits of a slot */
+	STATE_UDP_NEW = 31, /* ours: one datagram and no answer have come by the director */
+	STATE_COUNT = 32,   /* five bits of a slot */
 };
 
 enum scheduler {

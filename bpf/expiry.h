@@ -44,6 +44,7 @@ static __always_inline __u32 idle_state(__u32 state)
 	case STATE_FIN_WAIT:
 		return STATE_FIN_WAIT_IDLE;
 	case STATE_UDP:
+	case STATE_UDP_NEW:
 		return STATE_UDP_IDLE;
 	case STATE_SCTP_ESTABLISHED:
 		return STATE_SCTP_ESTABLISHED_IDLE;

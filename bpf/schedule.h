@@ -68,7 +68,7 @@ static __always_inline __u32 first_state(const struct packet *packet, __u32 id)
 	__u32 event = packet->flags;
 
 	if (packet->protocol == IPPROTO_UDP)
-		return STATE_UDP;
+		return STATE_UDP_NEW;
 	if (real_server && real_server->method == METHOD_MASQ)
 		event |= EVENT_TWO_WAY;
 	return packet->protocol == IPPROTO_TCP ? tcp_next_state(STATE_NONE, event)

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { listConnections } from "../../src/dataplane/xdp/connections.ts";
+import { readServices } from "../../src/dataplane/xdp/stored.ts";
 import { frame } from "../support/packet.ts";
 import { cannotRun, openProgram } from "./program.ts";
-import type { Program } from "./program.ts";
+import type { Program, ServiceSpec } from "./program.ts";
 
 function oneService(tableSlots?: number, more: object = {}): { program: Program; real: number; other: number } {
   const program = openProgram(tableSlots);
@@ -283,6 +285,73 @@ describe("a full table", { skip: cannotRun }, () => {
       assert.equal(program.load(id).inactive, mine.length - active);
     }
   });
+});
+
+describe("a connection of a single datagram", { skip: cannotRun }, () => {
+  const client = "198.51.100.7";
+
+  function udpService(tableSlots: number, spec: Partial<ServiceSpec> = {}) {
+    const program = openProgram(tableSlots);
+    const datagrams = program.service({ protocol: "udp", realServers: [{ address: "192.168.200.102" }], ...spec });
+    const segments = program.service({ realServers: [{ address: "192.168.200.103" }] });
+    const send = (sourcePort: number, source = client) => program.run(frame({ protocol: "udp", source, sourcePort }));
+    const states = () => program.slots().map(({ state }) => state);
+    return { program, udp: datagrams.realServers[0] ?? 0, tcp: segments.realServers[0] ?? 0, send, states };
+  }
+
+  it("is like any of UDP to who looks, and is one with the second", () => {
+    const { program, udp, send, states } = udpService(1024);
+    for (const state of ["UDP_NEW", "UDP"]) {
+      program.age(10);
+      assert.equal(send(5000).verdict, "TX");
+      program.age(20);
+      assert.deepEqual(states(), [state]);
+      const [connection, ...others] = [...listConnections(program.maps, readServices(program.maps), {})];
+      assert.deepEqual([connection?.state, connection?.expiresIn, others], ["UDP", 280, []]);
+      assert.deepEqual(program.load(udp), { active: 0, inactive: 1, persistent: 0, weight: 1 });
+    }
+    program.control.sweep();
+    assert.equal(program.maps.sweep.read(0).live, 1);
+  });
+
+  it("rests as long as any of UDP", () => {
+    for (const [seconds, spec] of [
+      [300, {}],
+      [50, { idleTimeout: 50 }],
+    ] as const) {
+      const { program, send, states } = udpService(1024, spec);
+      send(5000);
+      program.age(seconds);
+      program.control.sweep();
+      assert.deepEqual(states(), ["UDP_NEW"]);
+      program.age(1);
+      program.control.sweep();
+      assert.deepEqual(states(), []);
+    }
+  });
+
+  for (const swept of [false, true]) {
+    it(`gives way in a full table${swept ? " that knows it is" : ""}, and no other of UDP does`, () => {
+      const { program, udp, tcp, send } = udpService(64);
+      const count = (...wanted: string[]) => program.slots().filter(({ state }) => wanted.includes(state)).length;
+      const [assured, others] = [12, 300];
+      for (let i = 0; i < 2; i++) for (let port = 1; port <= assured; port++) send(port);
+      for (let port = 1000; count("UDP_NEW") < 64 - assured; port++) send(port);
+      if (swept) program.control.sweep();
+      const before = program.slots();
+      const { forward_untracked: untracked } = program.counters();
+      for (let port = 3000; port < 3000 + others; port++) send(port);
+      assert.deepEqual(program.slots(), before, "datagrams take the place of none");
+      assert.equal(program.counters().forward_untracked - untracked, BigInt(others));
+
+      for (let port = 1000; port < 2000; port++) program.run(frame({ source: "203.0.113.9", sourcePort: port }));
+      assert.equal(program.counters().forward_untracked - untracked, BigInt(others), "every SYN has a slot");
+      assert.deepEqual([count("UDP"), count("UDP_NEW", "SYN_RECV")], [assured, 64 - assured]);
+      assert.ok(count("SYN_RECV") > 40, `${count("SYN_RECV")} of ${64 - assured} are of SYNs`);
+      assert.deepEqual(program.load(tcp), { active: count("SYN_RECV"), inactive: 0, persistent: 0, weight: 1 });
+      assert.equal(program.load(udp).inactive, count("UDP", "UDP_NEW"));
+    });
+  }
 });
 
 describe("a flood at a persistent service", { skip: cannotRun }, () => {

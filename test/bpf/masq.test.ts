@@ -182,6 +182,16 @@ if (inRoutedNamespace(import.meta.filename, cannotRun)) {
         assert.equal(program.run(sent).data.readUInt16BE(sent.length - 10), 0);
       });
 
+      it(`knows a UDP flow for one that lives by its first answer over ${family}`, () => {
+        program.reset();
+        program.run(request(addresses, { protocol: "udp" }).sent);
+        const states = () => program.slots().map(({ state }) => state);
+        assert.deepEqual(states(), ["UDP_NEW"]);
+        const { sent, wanted } = answer(addresses, { protocol: "udp" });
+        assert.equal(packetOf(program.run(sent).data).toString("hex"), packetOf(wanted).toString("hex"));
+        assert.deepEqual(states(), ["UDP"]);
+      });
+
       for (const length of [1, 4, 100, 1000]) {
         it(`adapts SCTP's checksum over ${family}, ${length} bytes behind the header`, () => {
           program.reset();

@@ -14,7 +14,8 @@ function withoutSlot(spec: Partial<ServiceSpec> = {}): Story {
   const { realServers } = program.service({ realServers: servers, ...spec });
   program.service({ protocol: "udp", port: 53, realServers: [{ address: "192.168.200.104" }] });
   for (let port = 1; program.slots().length < slots; port++) {
-    program.run(frame({ protocol: "udp", sourcePort: port, destinationPort: 53 }));
+    // Of a single one it would take the place.
+    for (let i = 0; i < 2; i++) program.run(frame({ protocol: "udp", sourcePort: port, destinationPort: 53 }));
   }
   const client = { source: "198.51.100.7" };
   const syn = program.run(frame(client));

@@ -14,8 +14,11 @@ const config = `checkinterval=1\n${service(tutorialPlan, ["checktype=connect", "
 const datagramPort = 7001;
 const flooder = fileURLToPath(new URL("../support/flooder.js", import.meta.url));
 
-/** Frames from nobody to the virtual address, from the gateway. Returns when the last one is sent. */
-async function flood(lab: Lab, protocol: "tcp" | "udp", port: number, frames: number): Promise<void> {
+/**
+ * Frames from so many that are nobody to the virtual address, from the gateway, of each `times` in a row. Returns when
+ * the last one is sent.
+ */
+async function flood(lab: Lab, protocol: "tcp" | "udp", port: number, frames: number, times = 1): Promise<void> {
   const address = bare(virtual);
   await lab.run("gateway", "ping", "-c", "1", "-W", "2", address);
   const [neighbour] = JSON.parse(await lab.run("gateway", "ip", "-json", "neighbour", "show", address)) as {
@@ -27,7 +30,7 @@ async function flood(lab: Lab, protocol: "tcp" | "udp", port: number, frames: nu
   const [link] = JSON.parse(await lab.run("gateway", "ip", "-json", "link", "show", "dev", dev)) as {
     address: string;
   }[];
-  const target = [protocol, dev, to, link?.address ?? "", address, String(port), String(frames)];
+  const target = [protocol, dev, to, link?.address ?? "", address, String(port), String(frames), String(times)];
   const flooding = lab.spawn("gateway", [process.execPath, flooder, ...target], "flooder");
   await waitFor("the flood is over", () => !flooding.running, 120_000);
   assert.match(flooding.log(), new RegExp(`"sent":${frames}`));
@@ -61,6 +64,26 @@ story("a million spoofed SYNs displace only each other, beside 1000 open connect
 });
 
 story(
+  "a flood of datagrams, one from each, displaces only itself and makes room for all others",
+  [tutorialPlan],
+  async (lab) => {
+    await startEchoServers(lab);
+    const datagrams = service(tutorialPlan, ["protocol=udp", "checktype=on"], { port: datagramPort });
+    const director = await Director.start(lab, { config: `${config}${datagrams}`, args: ["--table-size", "1024"] });
+    const key = `tcp:${bare(virtual)}:${echoPort}`;
+    await director.waitForWeights({ [`192.168.200.102:${echoPort}`]: 1, [`192.168.200.103:${echoPort}`]: 1 }, key);
+    const open = await startTransfers(lab, virtual, 20);
+    await flood(lab, "udp", datagramPort, 20_000);
+    const opened = await startTransfers(lab, virtual, 50);
+    assert.equal(await count(director, "ESTABLISHED"), 70);
+    await flood(lab, "udp", datagramPort, 20_000);
+    assert.equal(await count(director, "ESTABLISHED"), 70);
+    assert.deepEqual(harm(await open.finish()), unharmed);
+    assert.deepEqual(harm(await opened.finish()), unharmed);
+  },
+);
+
+story(
   "connections that open in a flood of datagrams outlive it, and get their slots then",
   [tutorialPlan],
   async (lab) => {
@@ -71,7 +94,8 @@ story(
     await director.waitForWeights({ [`192.168.200.102:${echoPort}`]: 1, [`192.168.200.103:${echoPort}`]: 1 }, key);
     const [earlier, later] = [20, 50];
     const open = await startTransfers(lab, virtual, earlier);
-    await flood(lab, "udp", datagramPort, 20_000);
+    // Of whom more than one has come, nobody takes the place.
+    await flood(lab, "udp", datagramPort, 20_000, 2);
     const opened = await startTransfers(lab, virtual, later);
     assert.equal(await count(director, "ESTABLISHED"), earlier);
 

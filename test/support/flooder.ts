@@ -1,7 +1,8 @@
 /**
  * SYNs or datagrams from spoofed sources, as fast as one socket takes them: `flooder.js tcp|udp INTERFACE TO FROM ADDRESS
- * PORT COUNT`, where TO and FROM are MAC addresses. The sources are all different, of 10.0.0.0/8, and so that nobody
- * answers them, the checksums of TCP and UDP are wrong. Prints one line of JSON: `{ "sent": N, "milliseconds": M }`.
+ * PORT COUNT [TIMES]`, where TO and FROM are MAC addresses. The sources are all different, of 10.0.0.0/8, and so that
+ * nobody answers them, the checksums of TCP and UDP are wrong; each sends so often in a row. Prints one line of JSON:
+ * `{ "sent": N, "milliseconds": M }`.
  */
 import { loadNative } from "../../src/native.ts";
 import { frame } from "./packet.ts";
@@ -13,7 +14,8 @@ const sourceAt = l3 + 12;
 const headerChecksumAt = l3 + 10;
 const sourcePortAt = l3 + 20;
 
-const [protocol, name = "", to = "", from = "", destination = "", port = "80", count = "1"] = process.argv.slice(2);
+const [protocol, name = "", to = "", from = "", destination = "", port = "80", count = "1", times = "1"] =
+  process.argv.slice(2);
 const native = loadNative();
 const fd = native.socketOpen(AF_PACKET, SOCK_RAW, 0);
 const address = Buffer.alloc(20);
@@ -51,7 +53,7 @@ const start = performance.now();
 for (let i = 0; i < Number(count); i++) {
   setSource(((10 << 24) | (i & 0xffffff)) >>> 0);
   bytes.writeUInt16BE(1024 + ((i * 7919) % 60000), sourcePortAt);
-  send();
+  for (let sent = 0; sent < Number(times); sent++) send();
 }
 native.socketClose(fd);
 process.stdout.write(

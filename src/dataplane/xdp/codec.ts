@@ -116,13 +116,13 @@ const sctpNames: Readonly<Record<string, string>> = {
 };
 
 function stateName(enumerator: string): string {
-  const [, sctp = "", name = ""] = /^STATE_(SCTP_)?(.*?)(?:_IDLE)?$/.exec(enumerator) ?? [];
+  const [, sctp = "", name = ""] = /^STATE_(SCTP_)?(.*?)(?:_IDLE|_NEW)?$/.exec(enumerator) ?? [];
   return sctp === "" ? name : (sctpNames[name] ?? name);
 }
 
 /**
  * By `enum connection_state`; the names of the kernel's tcp_state_name_table and sctp_state_name_table. A connection
- * that rests for long keeps the name of its state.
+ * that rests for long keeps the name of its state, and one of a single datagram has that of any of UDP.
  */
 export const stateNames: readonly string[] = Array.from({ length: connectionState.STATE_COUNT }, (_, state) => {
   const found = Object.entries(connectionState).find(([, value]) => value === state);

@@ -74,7 +74,8 @@ export function* listConnections(
   }
 }
 
-function timeoutOf(state: number, ownTimeout: number, timeouts: readonly number[]): number {
+function timeoutOf(given: number, ownTimeout: number, timeouts: readonly number[]): number {
+  const state = given === connectionState.STATE_UDP_NEW ? connectionState.STATE_UDP : given;
   return ownTimeout > 0 && idleTimeoutStates.has(state) ? ownTimeout : (timeouts[state] ?? 0);
 }
 

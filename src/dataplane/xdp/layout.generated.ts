@@ -77,6 +77,7 @@ export const connectionState = {
   STATE_SCTP_REJECTED: 28,
   STATE_SCTP_CLOSED: 29,
   STATE_SCTP_ESTABLISHED_IDLE: 30,
+  STATE_UDP_NEW: 31,
   STATE_COUNT: 32,
 } as const;
 export type ConnectionState = (typeof connectionState)[keyof typeof connectionState];
