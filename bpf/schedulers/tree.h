@@ -155,9 +155,13 @@ __noinline int tree_walk_wide(const struct service *service, __u64 word)
 /* Walks up from the leaf at that place, where the real server is whose load has changed. */
 static __always_inline void tree_walk(const struct service *service, __u32 place, __u32 id)
 {
-	__u64 word = tree_word(service, place, id), *nodes;
 	__u32 position = service->tree_leaves + place;
+	__u64 word, *nodes;
 
+	/* It has a leaf in a greater tree, which packets do not meet yet. */
+	if (place >= service->tree_leaves)
+		return;
+	word = tree_word(service, place, id);
 	if (service->flags & SERVICE_WIDE_WEIGHTS) {
 		tree_walk_wide(service, word);
 		return;

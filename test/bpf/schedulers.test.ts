@@ -241,6 +241,26 @@ describe("a tree whose winner may no longer be chosen", options, () => {
     });
   }
 
+  it("of another service is no other for a real server whose leaf is in a tree to come", () => {
+    const program = openProgram();
+    const opened = [80, 81].map((port) =>
+      program.service({ port, scheduler: "wlc", realServers: [{ address: "10.1.0.1" }, { address: "10.1.0.2" }] }),
+    );
+    const [early = 0] = opened[0]?.realServers ?? [];
+    const first = { sourcePort: 1001, destinationPort: 80 };
+    for (const sourcePort of [1000, 1001]) program.run(frame({ ...first, sourcePort }));
+    program.maps.loads.write(early, { ...program.load(early), active: 50 });
+    program.maps.realServers.write(early, { ...program.maps.realServers.read(early), leaf: 4 });
+    assert.equal(program.run(frame({ ...first, flags: "FA" })).data[5], 1);
+    const choices = [1, 2, 3, 4].map((client) =>
+      program.run(frame({ sourcePort: client + 2000, destinationPort: 81 })),
+    );
+    assert.deepEqual(
+      choices.map(({ data }) => data[5]),
+      [2, 1, 2, 1],
+    );
+  });
+
   it("refuses when none may", () => {
     const { program, choices } = opened(1);
     for (const id of [1, 2, 3, 4, 5]) program.setWeight(id, 0);
