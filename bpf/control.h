@@ -192,22 +192,24 @@ __noinline int delete_service(const struct service_slot *wanted)
 }
 
 struct tree_build {
-	struct service service; /* as far as a tree asks */
+	struct tree tree;
+	__u32 scheduler;
+	__u32 wide;
 	__u32 light;
 };
 
 static long build_leaf(__u32 place, void *context)
 {
 	struct tree_build *build = context;
-	const struct service *service = &build->service;
-	__u64 *nodes = tree_nodes_at(service->tree);
-	__u32 id = tree_member(service, place);
+	struct tree tree = build->tree;
+	__u64 *nodes = tree_nodes(tree);
+	__u32 id = tree_member(tree, place);
 	struct real_server_load *load = id ? lookup(real_server_loads, id) : NULL;
 
 	if (!nodes)
 		return 1;
-	nodes[(service->tree_leaves + place) & (TREE_POSITIONS - 1)] =
-		tree_word(service, place, id);
+	nodes[(tree.leaves + place) & (TREE_POSITIONS - 1)] =
+		tree_word(build->scheduler, tree.leaves, place, id);
 	if (load && is_light(load->active, load_weight(load)))
 		build->light++;
 	return 0;
@@ -217,17 +219,17 @@ static long build_leaf(__u32 place, void *context)
 static long build_node(__u32 i, void *context)
 {
 	struct tree_build *build = context;
-	const struct service *service = &build->service;
-	__u64 *nodes = tree_nodes_at(service->tree);
-	__u32 position = (service->tree_leaves - 1 - i) & (TREE_POSITIONS / 2 - 1);
+	struct tree tree = build->tree;
+	__u64 *nodes = tree_nodes(tree);
+	__u32 position = (tree.leaves - 1 - i) & (TREE_POSITIONS / 2 - 1);
 	__u64 left, right;
 
 	if (!nodes)
 		return 1;
 	left = nodes[2 * position];
 	right = nodes[2 * position + 1];
-	nodes[position] = service->flags & SERVICE_WIDE_WEIGHTS
-				  ? lesser_of_wide(service, left, right)
+	nodes[position] = build->wide
+				  ? lesser_of_wide(packed_tree(tree, build->scheduler), left, right)
 				  : lesser(left, right);
 	return 0;
 }
@@ -242,13 +244,13 @@ __noinline int build_tree(const struct control_request *request)
 	state = lookup(service_states, request->index);
 	if (!state || request->tree & 1)
 		return -EINVAL;
-	build.service.tree = request->tree;
-	build.service.tree_leaves = request->tree_leaves;
-	build.service.scheduler = request->scheduler;
-	build.service.flags = request->flags;
-	if (request->tree_leaves) {
-		bpf_loop(request->tree_leaves, build_leaf, &build, 0);
-		bpf_loop(request->tree_leaves - 1, build_node, &build, 0);
+	build.tree.offset = request->tree;
+	build.tree.leaves = request->tree_leaves;
+	build.scheduler = request->scheduler;
+	build.wide = request->flags & SERVICE_WIDE_WEIGHTS;
+	if (build.tree.leaves) {
+		bpf_loop(build.tree.leaves, build_leaf, &build, 0);
+		bpf_loop(build.tree.leaves - 1, build_node, &build, 0);
 	}
 	state->light = build.light;
 	return 0;

@@ -535,6 +535,8 @@ struct control_request {
 _Static_assert(sizeof(struct interface) == 16, "interface");
 _Static_assert(sizeof(struct service_slot) == 32, "service_slot");
 _Static_assert(sizeof(struct service) == 128, "service");
+_Static_assert(__builtin_offsetof(struct service, tree) % 8 == 0,
+	       "tree and tree_leaves are one store");
 _Static_assert(sizeof(struct service_state) == 64, "service_state");
 _Static_assert(sizeof(struct real_server) == 64, "real_server");
 _Static_assert(sizeof(struct tunnel) == 32, "tunnel");

@@ -72,32 +72,44 @@ static __always_inline struct fraction tree_fraction(__u32 scheduler,
 	}
 }
 
-static __always_inline __u64 *tree_nodes_at(__u32 offset)
+/* Where a tree is. The two are written by one store, and read by one load: of a tree that replaces another never half. */
+struct tree {
+	__u32 offset;
+	__u32 leaves; /* a power of two; 0: there is no tree */
+};
+
+static __always_inline struct tree tree_of(const struct service *service)
+{
+	__u64 both = *(volatile __u64 *)&service->tree;
+
+	return (struct tree){ .offset = both, .leaves = both >> 32 };
+}
+
+static __always_inline __u64 *tree_nodes(struct tree tree)
 {
 	struct trees *all = lookup(trees, 0);
 
-	return all ? &all->nodes[offset & (TREE_NODES - 1)] : NULL;
+	return all ? &all->nodes[tree.offset & (TREE_NODES - 1)] : NULL;
 }
 
 /* The real server at the leaf that is so many from the left; 0: none. */
-static __always_inline __u32 tree_member(const struct service *service, __u32 place)
+static __always_inline __u32 tree_member(struct tree tree, __u32 place)
 {
-	__u32 *id = lookup(tree_leaves, service->tree / 2 + place);
+	__u32 *id = lookup(tree_leaves, tree.offset / 2 + place);
 
 	return id ? *id : 0;
 }
 
-static __always_inline struct fraction member_fraction(const struct service *service, __u32 id)
+static __always_inline struct fraction member_fraction(__u32 scheduler, __u32 id)
 {
 	struct real_server_load *load = id ? lookup(real_server_loads, id) : NULL;
 
-	return load ? tree_fraction(service->scheduler, load) : fraction(0, 0);
+	return load ? tree_fraction(scheduler, load) : fraction(0, 0);
 }
 
-static __always_inline __u64 tree_word(const struct service *service, __u32 place, __u32 id)
+static __always_inline __u64 tree_word(__u32 scheduler, __u32 leaves, __u32 place, __u32 id)
 {
-	struct fraction of = member_fraction(service, id);
-	__u32 leaves = service->tree_leaves;
+	struct fraction of = member_fraction(scheduler, id);
 
 	if (!of.weight)
 		return TREE_NEVER | place;
@@ -116,57 +128,81 @@ static __always_inline __u64 lesser(__u64 a, __u64 b)
 	return b + (difference & mask);
 }
 
-/* The same where words that differ in nothing but the place may stand for fractions that differ. */
-static __always_inline __u64 lesser_of_wide(const struct service *service, __u64 a, __u64 b)
+/*
+ * Weights that are too great for the words are rare, and their code is out of
+ * the way, where there is little stack: a tree and its scheduler are one number
+ * there, of 32, 24 and 8 bits.
+ */
+static __always_inline __u64 packed_tree(struct tree tree, __u32 scheduler)
 {
-	__u32 places = service->tree_leaves - 1;
-	struct fraction of_a, of_b;
+	return (__u64)scheduler << 56 | (__u64)tree.leaves << 32 | tree.offset;
+}
+
+static __always_inline struct tree unpacked_tree(__u64 packed)
+{
+	barrier_var(packed);
+	return (struct tree){ .offset = packed, .leaves = packed >> 32 & 0xffffff };
+}
+
+/* Cost and weight, of 32 bits each. */
+static __always_inline __u64 packed_fraction(__u64 packed, __u32 place)
+{
+	__u32 id = tree_member(unpacked_tree(packed), place);
+	struct fraction of = member_fraction(packed >> 56, id);
+	__u64 both = (__u64)of.weight << 32 | of.cost;
+
+	barrier_var(both);
+	return both;
+}
+
+/* As lesser(), where words that differ in nothing but the place may stand for fractions that differ. */
+static __always_inline __u64 lesser_of_wide(__u64 packed, __u64 a, __u64 b)
+{
+	__u64 places = unpacked_tree(packed).leaves - 1, of_a, of_b;
 	__s64 difference;
 
-	if ((a ^ b) & ~(__u64)places)
+	if ((a ^ b) & ~places)
 		return lesser(a, b);
-	of_a = member_fraction(service, tree_member(service, a & places));
-	of_b = member_fraction(service, tree_member(service, b & places));
-	difference = (__u64)of_a.cost * of_b.weight - (__u64)of_b.cost * of_a.weight;
+	of_a = packed_fraction(packed, a & places);
+	of_b = packed_fraction(packed, b & (unpacked_tree(packed).leaves - 1));
+	difference = (of_a & 0xffffffff) * (of_b >> 32) - (of_b & 0xffffffff) * (of_a >> 32);
 	if (!difference)
 		return lesser(a, b);
 	return difference < 0 ? a : b;
 }
 
-/* Weights that are too great for the words are rare, and their code is out of the way. */
-__noinline int tree_walk_wide(const struct service *service, __u64 word)
+__noinline int tree_walk_wide(__u64 packed, __u64 word)
 {
-	__u32 position;
+	__u32 leaves = unpacked_tree(packed).leaves;
+	__u32 position = leaves + (word & (leaves - 1));
 
-	if (!service)
-		return 0;
-	position = service->tree_leaves + (word & (service->tree_leaves - 1));
 	for (position &= TREE_POSITIONS - 1; position; position >>= 1) {
-		__u64 *nodes = tree_nodes_at(service->tree);
+		__u64 *nodes = tree_nodes(unpacked_tree(packed));
 
 		if (!nodes)
 			return 0;
 		nodes[position] = word;
-		word = lesser_of_wide(service, word, nodes[position ^ 1]);
+		word = lesser_of_wide(packed, word, nodes[position ^ 1]);
 	}
 	return 0;
 }
 
 /* Walks up from the leaf at that place, where the real server is whose load has changed. */
-static __always_inline void tree_walk(const struct service *service, __u32 place, __u32 id)
+static __always_inline void tree_walk(const struct service *service, struct tree tree, __u32 place,
+				      __u32 id)
 {
-	__u32 position = service->tree_leaves + place;
+	__u32 position = tree.leaves + place;
 	__u64 word, *nodes;
 
 	/* It has a leaf in a greater tree, which packets do not meet yet. */
-	if (place >= service->tree_leaves)
+	if (place >= tree.leaves)
 		return;
-	word = tree_word(service, place, id);
+	word = tree_word(service->scheduler, tree.leaves, place, id);
 	if (service->flags & SERVICE_WIDE_WEIGHTS) {
-		tree_walk_wide(service, word);
+		tree_walk_wide(packed_tree(tree, service->scheduler), word);
 		return;
 	}
-	nodes = tree_nodes_at(service->tree);
+	nodes = tree_nodes(tree);
 	if (!nodes)
 		return;
 	for (position &= TREE_POSITIONS - 1; position; position >>= 1) {
@@ -178,17 +214,19 @@ static __always_inline void tree_walk(const struct service *service, __u32 place
 static __always_inline void tree_update(const struct service *service,
 					const struct real_server *real_server, __u32 id)
 {
-	tree_walk(service, service->tree_leaves - 1 - real_server->leaf, id);
+	struct tree tree = tree_of(service);
+
+	tree_walk(service, tree, tree.leaves - 1 - real_server->leaf, id);
 }
 
 /* The place that wins; -1: nothing is to be scheduled. */
-static __always_inline __s64 tree_root(const struct service *service)
+static __always_inline __s64 tree_root(struct tree tree)
 {
-	__u64 *nodes = tree_nodes_at(service->tree);
+	__u64 *nodes = tree_nodes(tree);
 
-	if (!service->tree_leaves || !nodes || nodes[1] >= TREE_NEVER)
+	if (!tree.leaves || !nodes || nodes[1] >= TREE_NEVER)
 		return -1;
-	return nodes[1] & (service->tree_leaves - 1);
+	return nodes[1] & (tree.leaves - 1);
 }
 
 struct root_try {
@@ -200,16 +238,21 @@ static long try_root(__u32 i, void *context)
 {
 	struct root_try *root_try = context;
 	const struct service *service = lookup(services, root_try->service);
+	__u64 packed;
 	__s64 place;
 
 	(void)i;
-	place = service ? tree_root(service) : -1;
+	if (!service)
+		return 1;
+	packed = packed_tree(tree_of(service), service->scheduler);
+	place = tree_root(unpacked_tree(packed));
 	if (place < 0)
 		return 1;
-	root_try->id = tree_member(service, place);
+	root_try->id = tree_member(unpacked_tree(packed), place);
 	if (id_may_be_scheduled(root_try->id))
 		return 1;
-	tree_walk(service, place, root_try->id);
+	tree_walk_wide(packed,
+		       tree_word(packed >> 56, unpacked_tree(packed).leaves, place, root_try->id));
 	root_try->id = 0;
 	return 0;
 }
@@ -225,12 +268,13 @@ __noinline int tree_choose_again(__u32 service_index)
 
 static __always_inline __u32 tree_choose(const struct service *service, __u32 service_index)
 {
-	__s64 place = tree_root(service);
+	struct tree tree = tree_of(service);
+	__s64 place = tree_root(tree);
 	__u32 id;
 
 	if (place < 0)
 		return 0;
-	id = tree_member(service, place);
+	id = tree_member(tree, place);
 	return id_may_be_scheduled(id) ? id : tree_choose_again(service_index);
 }
 
