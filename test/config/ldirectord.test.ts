@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
@@ -19,10 +19,10 @@ import { createSystemResolver } from "../../src/config/resolve.ts";
 import type { Resolver } from "../../src/config/resolve.ts";
 import type { Config, ConfiguredService } from "../../src/model/config.ts";
 import { printIdentity, realServerKey } from "../../src/model/service.ts";
+import { ldirectordMissing, ldirectordProgram } from "../support/ldirectord.ts";
 import { configurationFile } from "./grammar.ts";
 import { quirks } from "./quirks.ts";
 
-const program = fileURLToPath(new URL("../../debian/usr/sbin/ldirectord", import.meta.url));
 const reader = fileURLToPath(new URL("../../../test/config/ldirectord.pl", import.meta.url));
 
 interface ReadReal {
@@ -66,12 +66,6 @@ interface Reading {
   };
 }
 
-function missing(): string | false {
-  if (!existsSync(program)) return "ldirectord is not unpacked: make build/debian";
-  const { status, stderr } = spawnSync("perl", [reader, program], { input: "", encoding: "utf8" });
-  return status === 0 ? false : `ldirectord's code cannot be loaded: ${stderr.trim() || "perl is missing"}`;
-}
-
 /** Reads all texts with ldirectord's code. */
 function readAll(folder: string, texts: readonly string[]): Reading[] {
   const names = texts.map((text, index) => {
@@ -79,7 +73,7 @@ function readAll(folder: string, texts: readonly string[]): Reading[] {
     writeFileSync(name, text);
     return name;
   });
-  const { status, stdout, stderr } = spawnSync("perl", [reader, program], {
+  const { status, stdout, stderr } = spawnSync("perl", [reader, ldirectordProgram], {
     input: names.join("\n"),
     encoding: "utf8",
     maxBuffer: 2 ** 28,
@@ -352,7 +346,7 @@ function compareValues(reading: Reading, config: Config, warned: (pattern: RegEx
   assert.deepEqual([...ours.keys()], [], "services that ldirectord does not have");
 }
 
-describe("ldirectord's own code as the judge", { skip: missing() }, () => {
+describe("ldirectord's own code as the judge", { skip: ldirectordMissing() }, () => {
   const folder = mkdtempSync(join(tmpdir(), "xlb-ldirectord-"));
   after(() => rmSync(folder, { recursive: true, force: true }));
   const system = createSystemResolver();

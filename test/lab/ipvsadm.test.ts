@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Director, service } from "../support/director.ts";
 import { bare, Hopeless, projectRoot, tutorialPlan, waitFor } from "../support/lab.ts";
+import { ldirectordMissing, ldirectordProgram } from "../support/ldirectord.ts";
 import { echoPort, harm, startEchoServers, startTransfers, story, unharmed } from "../support/story.ts";
 
 const program = join(projectRoot, "bin", "ipvsadm");
-const ldirectord = join(projectRoot, "build", "debian", "usr", "sbin", "ldirectord");
 const virtual = bare(tutorialPlan.virtual[0]!);
 const [http1, http2] = tutorialPlan.servers.map(bare) as [string, string];
 const config = `checkinterval=1\n${service(tutorialPlan, ["checktype=connect", "scheduler=wlc"], { port: echoPort })}`;
@@ -148,7 +147,7 @@ story(
   async (lab) => {
     const director = new Director(lab, { config: fallbackConfig });
     // It looks for ipvsadm in one place only.
-    const original = readFileSync(ldirectord, "utf8").replaceAll("/sbin/ipvsadm", program);
+    const original = readFileSync(ldirectordProgram, "utf8").replaceAll("/sbin/ipvsadm", program);
     // Its pid file and its log are its own matter.
     const alone = 'mount -t tmpfs none /run; mount -t tmpfs none /var/log; exec "$@"';
     const process = lab.spawn(
@@ -199,16 +198,5 @@ story(
     assert.match(await ipvsadm(director, "-L", "-n", ...web), /^TCP {2}10\.10\.10\.53:80 rr$/m);
     await director.stop();
   },
-  missingFor(),
+  ldirectordMissing(),
 );
-
-/** What the original needs, beside the lab. */
-function missingFor(): string | false {
-  if (!existsSync(ldirectord)) return `${ldirectord} is missing: make build/debian`;
-  try {
-    execFileSync("perl", ["-MSocket6", "-MLWP::UserAgent", "-MMail::Send", "-e", "1"], { stdio: "ignore" });
-    return false;
-  } catch {
-    return "Perl modules of ldirectord are missing";
-  }
-}

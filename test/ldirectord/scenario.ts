@@ -1,6 +1,6 @@
 /** One course of events, met by ldirectord itself and by our daemon side by side; the tables of both are compared. */
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import {
@@ -27,11 +27,11 @@ import { HealthMonitors } from "../../src/health/health-monitors.ts";
 import { printIdentity, realServerKey } from "../../src/model/service.ts";
 import type { DirectorState } from "../../src/model/state.ts";
 import { loadNative } from "../../src/native.ts";
+import { ldirectordMissing, ldirectordProgram } from "../support/ldirectord.ts";
 import { MemoryDataPlane } from "../support/memory-data-plane.ts";
 import { overridesInMemory } from "../support/overrides-in-memory.ts";
 import { ownInMemory } from "../support/own-services.ts";
 
-const program = fileURLToPath(new URL("../../debian/usr/sbin/ldirectord", import.meta.url));
 const runner = fileURLToPath(new URL("../../../test/ldirectord/ldirectord.pl", import.meta.url));
 const addon = fileURLToPath(new URL("../../native/xlb.node", import.meta.url));
 
@@ -41,9 +41,7 @@ const deadlineMs = 120_000;
 
 export function missing(): string | false {
   if (!existsSync(addon)) return "build/native/xlb.node is not built";
-  if (!existsSync(program)) return "ldirectord is not unpacked: make build/debian";
-  const { status, stderr } = spawnSync("perl", ["-MSocket6", "-MLWP", "-MMail::Send", "-e", "1"], { encoding: "utf8" });
-  return status === 0 ? false : `ldirectord cannot run: ${stderr?.split("\n")[0] ?? "perl is missing"}`;
+  return ldirectordMissing();
 }
 
 /** Last of every configuration: when it has been checked, all others have been, in the order of the file. */
@@ -108,7 +106,7 @@ export class Scenario {
 
   async start(): Promise<void> {
     const { SIDE: _side, ...environment } = process.env;
-    this.#theirs = spawn("perl", [runner, program, "-d", this.#file, "start"], {
+    this.#theirs = spawn("perl", [runner, ldirectordProgram, "-d", this.#file, "start"], {
       cwd: this.folder,
       env: { ...environment, SIDE: "theirs", PERLIO: "perlio", IPVSADM_TABLE: this.#table },
       stdio: ["ignore", "ignore", "pipe"],
