@@ -158,14 +158,18 @@ export function conformance(name: string, options: ConformanceOptions): void {
       assert.throws(() => plane.zero(web6), /service/);
     });
 
-    test("goes on as it was under another daemon", { skip: skip || (!options.reopen && "this plane lives in memory alone") }, async () => {
-      const plane = await options.open();
-      await applyAll(plane, addService(service("wlc")), add(real("10.1.0.1", 2)));
-      const before = plane.read();
-      const next = await options.reopen?.();
-      assert.deepEqual(next?.read(), before);
-      await applyAll(next, removeService());
-    });
+    test(
+      "goes on as it was under another daemon",
+      { skip: skip || (!options.reopen && "this plane lives in memory alone") },
+      async () => {
+        const plane = await options.open();
+        await applyAll(plane, addService(service("wlc")), add(real("10.1.0.1", 2)));
+        const before = plane.read();
+        const next = await options.reopen?.();
+        assert.deepEqual(next?.read(), before);
+        await applyAll(next, removeService());
+      },
+    );
 
     test("ends its run with the signal", { skip }, async () => {
       const plane = await options.open();
