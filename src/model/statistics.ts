@@ -5,9 +5,9 @@ export interface Counters {
   readonly connections: bigint;
   readonly packets: bigint;
   readonly bytes: bigint;
-  /** From the real servers back to the clients, where the plane sees them; absent: it counts none. */
-  readonly packetsOut?: bigint;
-  readonly bytesOut?: bigint;
+  /** From the real servers back to the clients, where the plane sees them, else 0. */
+  readonly packetsOut: bigint;
+  readonly bytesOut: bigint;
 }
 
 /**

@@ -71,8 +71,8 @@ function totals(counters: Counters): object {
     connections: Number(counters.connections),
     packets: Number(counters.packets),
     bytes: Number(counters.bytes),
-    packetsOut: Number(counters.packetsOut ?? 0n),
-    bytesOut: Number(counters.bytesOut ?? 0n),
+    packetsOut: Number(counters.packetsOut),
+    bytesOut: Number(counters.bytesOut),
   };
 }
 

@@ -111,14 +111,14 @@ function addServices(registry: Registry, snapshot: Snapshot): void {
     "counter",
     "xlb_service_reply_packets_total",
     "Packets to clients that came through the director, by masq.",
-    each((entry) => Number(entry.packetsOut ?? 0n)),
+    each((entry) => Number(entry.packetsOut)),
   );
   add(
     registry,
     "counter",
     "xlb_service_reply_bytes_total",
     "IP bytes to clients that came through the director, by masq.",
-    each((entry) => Number(entry.bytesOut ?? 0n)),
+    each((entry) => Number(entry.bytesOut)),
   );
 }
 
@@ -208,14 +208,14 @@ function addRealServers(registry: Registry, snapshot: Snapshot): void {
     "counter",
     "xlb_real_server_reply_packets_total",
     "Packets of a real server to clients that came through the director, by masq.",
-    each(({ entry }) => entry && Number(entry.packetsOut ?? 0n)),
+    each(({ entry }) => entry && Number(entry.packetsOut)),
   );
   add(
     registry,
     "counter",
     "xlb_real_server_reply_bytes_total",
     "IP bytes of a real server to clients that came through the director, by masq.",
-    each(({ entry }) => entry && Number(entry.bytesOut ?? 0n)),
+    each(({ entry }) => entry && Number(entry.bytesOut)),
   );
   add(
     registry,

@@ -69,8 +69,8 @@ function rate(before: Counters | undefined, after: Counters, seconds: number): R
     connections: difference(before?.connections, after.connections) / seconds,
     packets: difference(before?.packets, after.packets) / seconds,
     bytes: difference(before?.bytes, after.bytes) / seconds,
-    packetsOut: difference(before?.packetsOut, after.packetsOut ?? 0n) / seconds,
-    bytesOut: difference(before?.bytesOut, after.bytesOut ?? 0n) / seconds,
+    packetsOut: difference(before?.packetsOut, after.packetsOut) / seconds,
+    bytesOut: difference(before?.bytesOut, after.bytesOut) / seconds,
   };
 }
 

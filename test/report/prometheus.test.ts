@@ -79,7 +79,7 @@ test("10,000 real servers are rendered fast", async (t) => {
       port: 80,
     } as const;
     const servers = Array.from({ length: 10 }, (_, i) => realServer(`10.${i + 2}.${index >> 8}.${index & 255}`, 8080));
-    const totals = { connections: 123_456n, packets: 9_876_543n, bytes: 12_345_678_901n };
+    const totals = { connections: 123_456n, packets: 9_876_543n, bytes: 12_345_678_901n, packetsOut: 0n, bytesOut: 0n };
     services.push({
       service: { identity, scheduler: "wlc", schedulerFlags: [], onePacket: false, realServers: servers },
       plane: "xdp",

@@ -16,9 +16,19 @@ export function realServer(address: string, port: number, weight = 1): RealServe
   return { address, port, method: "gate", weight, upperThreshold: 0, lowerThreshold: 0 };
 }
 
+const noReplies = { packetsOut: 0n, bytesOut: 0n };
+
 function statistics(server: RealServer, connections: bigint, packets: bigint, bytes: bigint): RealServerStatistics {
   const counts = { active: Number(connections % 1000n), inactive: Number(packets % 100n), persistent: 1 };
-  return { realServer: server, ...counts, nextHop: "eth1 02:00:00:00:00:01", connections, packets, bytes };
+  return {
+    realServer: server,
+    ...counts,
+    nextHop: "eth1 02:00:00:00:00:01",
+    connections,
+    packets,
+    bytes,
+    ...noReplies,
+  };
 }
 
 /** Its replies pass the director. */
@@ -91,6 +101,7 @@ const plane: PlaneStatistics = {
       connections: 1_234n,
       packets: 99_999_999n,
       bytes: 123_456_789_012n,
+      ...noReplies,
     },
     {
       service: {
@@ -121,6 +132,7 @@ const plane: PlaneStatistics = {
       connections: 0n,
       packets: 0n,
       bytes: 0n,
+      ...noReplies,
     },
   ],
 };

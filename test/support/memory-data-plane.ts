@@ -98,7 +98,7 @@ export class MemoryDataPlane implements DataPlane {
   }
 
   statistics(): PlaneStatistics {
-    const none = { connections: 0n, packets: 0n, bytes: 0n };
+    const none = { connections: 0n, packets: 0n, bytes: 0n, packetsOut: 0n, bytesOut: 0n };
     return {
       plane: this.name,
       interfaces: [],

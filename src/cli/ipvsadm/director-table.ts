@@ -261,8 +261,8 @@ function toListedService(found: ServiceStatistics, reading: Reading): ListedServ
 
 function trafficOf(now: Counters, before: Counters | undefined, { before: earlier, seconds }: Reading): Traffic {
   const total = (counters: Counters): readonly bigint[] => [
-    ...[counters.connections, counters.packets, counters.packetsOut ?? 0n],
-    ...[counters.bytes, counters.bytesOut ?? 0n],
+    ...[counters.connections, counters.packets, counters.packetsOut],
+    ...[counters.bytes, counters.bytesOut],
   ];
   const [connections = 0n, packetsIn = 0n, packetsOut = 0n, bytesIn = 0n, bytesOut = 0n] = total(now);
   const then = before === undefined ? [] : total(before);

@@ -81,8 +81,8 @@ function sumOf(
     connections += counters.connections;
     packets += counters.packets;
     bytes += counters.bytes;
-    packetsOut += counters.packetsOut ?? 0n;
-    bytesOut += counters.bytesOut ?? 0n;
+    packetsOut += counters.packetsOut;
+    bytesOut += counters.bytesOut;
   }
   return { connections, packets, bytes, packetsOut, bytesOut };
 }
