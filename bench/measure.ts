@@ -10,7 +10,7 @@ import { Generator, tcpFlags } from "./generator.ts";
 import type { Stream } from "./generator.ts";
 import { directorName, packetsPerConnection } from "./scenarios.ts";
 import type { DirectorSetup, Scenario } from "./scenarios.ts";
-import { generatorBytes, openDirector, openFloor, openUsual } from "./targets.ts";
+import { generatorBytes, openDirector, openFloor, openOneLine, openUsual } from "./targets.ts";
 import type { DirectorTarget, Target } from "./targets.ts";
 import { frameTemplate } from "./traffic.ts";
 import type { Traffic } from "./traffic.ts";
@@ -98,6 +98,7 @@ export async function measure(scenario: Scenario, deps: MeasureDeps): Promise<Sc
     const entrants: Entrant[] = [];
     closers.push(() => entrants.forEach(({ target }) => target.close()));
     entrants.push({ target: openFloor(native), lane: main, traffic, flows });
+    if (scenario.mode === "new") entrants.push({ target: openOneLine(native), lane: main, traffic, flows });
     const servers = Math.max(
       ...scenario.directors.map((setup) => setup.realServers * trafficOf(setup, scenario).services),
     );

@@ -42,12 +42,22 @@ const noRemarks = () => ({});
 
 /** The least that a balancer does: parses, and sends the packet back. */
 export function openFloor(native: Native): Target {
-  const object = native.objectOpen(bytesOf("usual.bpf.o"), "floor");
-  native.objectSetAutoload(object, "usual", false);
+  return openLeast(native, "floor", "reflect", 1);
+}
+
+/** The least that remembering a connection costs: the floor, and one line of a memory as large as the director's table. */
+export function openOneLine(native: Native): Target {
+  return openLeast(native, "one line", "touch", connectionCapacity / 8);
+}
+
+function openLeast(native: Native, name: string, program: "reflect" | "touch", lines: number): Target {
+  const object = native.objectOpen(bytesOf("usual.bpf.o"), program);
+  for (const other of ["reflect", "touch", "usual"]) native.objectSetAutoload(object, other, other === program);
+  native.objectSetMaxEntries(object, "lines", lines);
   native.objectLoad(object);
   return {
-    name: "floor",
-    program: native.objectProgram(object, "reflect"),
+    name,
+    program: native.objectProgram(object, program),
     stateful: false,
     remarks: noRemarks,
     close: () => native.objectClose(object),
@@ -57,7 +67,7 @@ export function openFloor(native: Native): Target {
 /** The usual design (usual.bpf.c), with `realServers` behind every service. */
 export function openUsual(native: Native, traffic: Traffic, realServers: number): Target {
   const object = native.objectOpen(bytesOf("usual.bpf.o"), "usual");
-  native.objectSetAutoload(object, "reflect", false);
+  for (const other of ["reflect", "touch"]) native.objectSetAutoload(object, other, false);
   native.objectSetMaxEntries(object, `${traffic.family}_connections`, connectionCapacity);
   native.objectLoad(object);
   const services = native.objectMap(object, "virtual_services");

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * What the director is measured by. `reflect`: parses a packet and sends it
- * back, the least that any balancer must do. `usual`: a balancer as they are
- * usually built, with the service in a hash map, the connection in an LRU hash
+ * back, the least that any balancer must do. `touch`: the same, and claims a
+ * word in a line of memory that the flow's hash says, the least that it costs
+ * to remember a connection. `usual`: a balancer as they are usually built, with the service in a hash map, the connection in an LRU hash
  * map, and a ring of 65537 places for new ones; it keeps neither TCP states
  * nor statistics nor times, so it does less than the director.
  */
@@ -17,6 +18,7 @@
 #include <bpf/bpf_endian.h>
 
 #define RING_PLACES 65537
+#define LINES 262144
 #define MAX_SERVICES 1024
 #define MAX_REAL_SERVERS 65536
 
@@ -89,6 +91,18 @@ struct {
 	__type(value, struct real_server);
 } servers SEC(".maps");
 
+/* As the director's table: 8 connections of 16 bytes a line. Set to LINES before load by who uses them. */
+struct line {
+	__u64 word[16];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct line);
+} lines SEC(".maps");
+
 struct ethernet {
 	__u16 destination[3];
 	__u16 source[3];
@@ -141,7 +155,7 @@ static __always_inline bool is_ipv6(struct xdp_md *ctx)
 	return (void *)(ethernet + 1) <= data_end && ethernet->type == bpf_htons(ETH_P_IPV6);
 }
 
-static __always_inline __u32 ring_place(const struct flow *flow)
+static __always_inline __u32 hash_of(const struct flow *flow)
 {
 	__u64 hash = (__u64)(flow->source[0] ^ flow->source[1] ^ flow->source[2] ^ flow->source[3])
 			     << 32 |
@@ -151,7 +165,22 @@ static __always_inline __u32 ring_place(const struct flow *flow)
 	hash *= 0x9e3779b97f4a7c15ULL;
 	hash ^= hash >> 29;
 	hash *= 0xbf58476d1ce4e5b9ULL;
-	return (hash >> 32) % RING_PLACES;
+	return hash >> 32;
+}
+
+static __always_inline bool send_back(struct xdp_md *ctx)
+{
+	struct ethernet *ethernet = (void *)(long)ctx->data;
+
+	if ((void *)(ethernet + 1) > (void *)(long)ctx->data_end)
+		return false;
+	for (int i = 0; i < 3; i++) {
+		__u16 word = ethernet->destination[i];
+
+		ethernet->destination[i] = ethernet->source[i];
+		ethernet->source[i] = word;
+	}
+	return true;
 }
 
 static __always_inline __u32 find_or_open(void *connections, const void *key,
@@ -163,7 +192,7 @@ static __always_inline __u32 find_or_open(void *connections, const void *key,
 
 	if (found)
 		return found->real_server;
-	place = ring_place(flow);
+	place = hash_of(flow) % RING_PLACES;
 	member = bpf_map_lookup_elem(&ring, &place);
 	if (!member)
 		return 0;
@@ -175,21 +204,29 @@ static __always_inline __u32 find_or_open(void *connections, const void *key,
 SEC("xdp")
 int reflect(struct xdp_md *ctx)
 {
-	struct ethernet *ethernet;
 	struct flow flow = {};
+
+	return parse(ctx, &flow) && send_back(ctx) ? XDP_TX : XDP_PASS;
+}
+
+SEC("xdp")
+int touch(struct xdp_md *ctx)
+{
+	struct flow flow = {};
+	struct line *line;
+	__u64 *word;
+	__u32 hash, place;
 
 	if (!parse(ctx, &flow))
 		return XDP_PASS;
-	ethernet = (void *)(long)ctx->data;
-	if ((void *)(ethernet + 1) > (void *)(long)ctx->data_end)
-		return XDP_PASS;
-	for (int i = 0; i < 3; i++) {
-		__u16 word = ethernet->destination[i];
-
-		ethernet->destination[i] = ethernet->source[i];
-		ethernet->source[i] = word;
-	}
-	return XDP_TX;
+	hash = hash_of(&flow);
+	place = hash % LINES;
+	line = bpf_map_lookup_elem(&lines, &place);
+	if (!line)
+		return XDP_DROP;
+	word = &line->word[hash >> 29];
+	__sync_val_compare_and_swap(word, *word, (__u64)hash << 32 | 1);
+	return send_back(ctx) ? XDP_TX : XDP_PASS;
 }
 
 SEC("xdp")
