@@ -48,6 +48,8 @@ const methods = [
   { name: "gate, all ports", method: "gate", port: 0 },
   { name: "masq, all ports", method: "masq", port: 0 },
   { name: "gate, one packet", method: "gate", port: 80, onePacket: true },
+  { name: "masq, one packet", method: "masq", port: 8080, onePacket: true },
+  { name: "ipip, one packet", method: "ipip", port: 80, onePacket: true },
 ] as const satisfies readonly {
   name: string;
   method: RealServer["method"];
