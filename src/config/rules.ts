@@ -144,6 +144,16 @@ const onePacketWithoutUdp: ServiceRule = ({ section, service, report }) => {
   if (ops?.value === true && !service.onePacket) report.warn(ops.position, "ops has no effect unless protocol is udp");
 };
 
+const onePacketWithMasq: ServiceRule = ({ service, report }) => {
+  const first = service.realServers.find(({ method }) => service.onePacket && method === "masq");
+  if (first === undefined) return;
+  report.warn(
+    first.position,
+    "with ops=yes nothing remembers whose packet this masq server got, here as with IPVS: " +
+      "its answer leaves with its own address, which clients do not take",
+  );
+};
+
 const netmaskWithoutPersistent: ServiceRule = ({ section, service, report }) => {
   const netmask = lastOf(section.settings, "netmask");
   if (netmask !== undefined && service.persistence === undefined) {
@@ -195,6 +205,7 @@ export const serviceRules: readonly ServiceRule[] = [
   headWithReceive,
   connectWithoutPort,
   onePacketWithoutUdp,
+  onePacketWithMasq,
   netmaskWithoutPersistent,
   intervalWithoutFork,
   portWithLeadingZero,

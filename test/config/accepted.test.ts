@@ -202,6 +202,13 @@ const warned: readonly (readonly [string, string, readonly string[]])[] = [
     ],
   ],
   [
+    "one-packet scheduling with masq, whose answers find no client",
+    `${v}\treal=10.0.0.2:80 gate\n\treal=10.0.0.3:53 masq\n\tprotocol=udp\n\tops=yes\n\tchecktype=on\n`,
+    [
+      "3:7: warning: with ops=yes nothing remembers whose packet this masq server got, here as with IPVS: its answer leaves with its own address, which clients do not take",
+    ],
+  ],
+  [
     "a log file that cannot be written and is not needed",
     'supervised=yes\nlogfile="/nowhere/x"\n',
     ['2:9: warning: logfile: cannot write to "/nowhere/x": no such directory; supervised, none is written'],
