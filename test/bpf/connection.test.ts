@@ -51,6 +51,29 @@ describe("the state of a connection", { skip: cannotRun }, () => {
     });
   }
 
+  for (const { flags, state } of histories) {
+    // Linux before autumn 2026 takes the first of these headers for TCP's.
+    it(`is ${state} after ${flags.map((letters) => letters || "no flags").join(", ")} behind IPv6 extension headers`, () => {
+      const { program } = oneService(undefined, {
+        address: "fd00:53::1",
+        realServers: [{ address: "fd00:200::1" }],
+      });
+      const spec = {
+        source: "2001:db8::1",
+        destination: "fd00:53::1",
+        extensions: [
+          { type: 51, bytes: [0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1] },
+          { type: 43, bytes: [0, 0, 4, 0, 0, 0, 0, 0] },
+        ],
+      };
+      for (const letters of flags) assert.equal(program.run(frame({ ...spec, flags: letters })).verdict, "TX");
+      assert.deepEqual(
+        program.slots().map((slot) => slot.state),
+        [state],
+      );
+    });
+  }
+
   it("of UDP is one, and inactive", () => {
     const program = openProgram();
     const { realServers } = program.service({ protocol: "udp", realServers: [{ address: "192.168.200.102" }] });

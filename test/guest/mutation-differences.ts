@@ -135,11 +135,23 @@ function isNoNeighbour(address: Buffer): boolean {
   return isIn(ownAddresses) || (isOnLink && !isIn(neighbours));
 }
 
+function hasSynAndReset({ frame, parts }: Told): boolean {
+  return parts.protocol === protocols.tcp && ((frame[parts.transport + 13] ?? 0) & synAndReset) === synAndReset;
+}
+
+function isTcpBehindExtensions(frame: Buffer): boolean {
+  const parts = partsOf(frame);
+  return parts?.ipv6 === true && parts.protocol === protocols.tcp && parts.transport > parts.network + ipv6Header;
+}
+
 const rules: Readonly<Record<string, (told: Told) => boolean>> = {
-  "SYN and RST together on a closed connection": ({ parts, frame, there }) =>
-    parts.protocol === protocols.tcp &&
-    there.length === 0 &&
-    ((frame[parts.transport + 13] ?? 0) & synAndReset) === synAndReset,
+  "SYN and RST together on a closed connection": (told) => told.there.length === 0 && hasSynAndReset(told),
+
+  // The kernel has taken the first of them for TCP's header, and the connection for closed; the stack takes no AH.
+  "the state of a connection, by packets with IPv6 extension headers": (told) =>
+    hasSynAndReset(told) &&
+    told.earlier.some(({ frame }) => isTcpBehindExtensions(frame)) &&
+    (told.there.length === 0 || answerTo(told, told.there) !== undefined),
 
   "IPv4 options that the director is asked to fill in, and what follows their end": (told) =>
     !told.parts.ipv6 && told.parts.transport > told.parts.network + 20 && sameLength(told),
