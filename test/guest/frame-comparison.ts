@@ -5,7 +5,7 @@
 import { checksum } from "../support/packet.ts";
 import { arrivals } from "./arrivals.ts";
 import { changesFor, network, stories, targets } from "./frame-classes.ts";
-import { addressesOf, mutatedStories } from "./frame-mutations.ts";
+import { addressesOf, mutatedStories, partsOf } from "./frame-mutations.ts";
 import { isFragment, isIcmp, ownAddresses, reasonFor } from "./mutation-differences.ts";
 import type { Change } from "../../src/model/change.ts";
 import type { Story } from "./frame-classes.ts";
@@ -116,6 +116,11 @@ function isLate(bytes: Buffer): boolean {
   return (ipv6 ? ["135 0", "1 3", "3 1"] : ["3 1", "11 1"]).includes(kind);
 }
 
+function isIcmpOf(frame: Buffer): boolean {
+  const parts = partsOf(frame);
+  return parts !== undefined && isIcmp(parts);
+}
+
 /** A frame's VLAN tags, and the frame without them. */
 function untagged(bytes: Buffer): { tags: Buffer; rest: Buffer } {
   let end = 12;
@@ -140,10 +145,11 @@ function sentFrames(result: Verdict | undefined, stack: readonly Buffer[] = []):
 /**
  * Of a story that chance has changed: its frames may be for another service than its own, and what docs/IPVS.md lists may
  * come in any frame. From the first fragment on, which the kernel keeps and the data path sends on, there is nothing to
- * compare but that the program does not fail.
+ * compare but that the program does not fail. `apart`: real servers of whose path MTU one side only may have been told.
  */
 function strayDifference(
   story: Story,
+  apart: Set<string>,
   kernel: readonly (readonly Buffer[])[],
   stack: readonly (readonly Buffer[])[],
   xdp: readonly (Verdict | undefined)[],
@@ -162,18 +168,21 @@ function strayDifference(
     if (result === undefined || result.verdict === "aborted") return difference;
     if ((fragment >= 0 && index >= fragment) || here.join(" ") === there.join(" ")) continue;
     const earlier = story.frames.slice(0, index).map((bytes, at) => ({ frame: bytes, kernel: kernel[at] ?? [] }));
-    if (reasonFor(difference, story, earlier) === undefined) return difference;
+    const { address } = story.target.realServer;
+    if (reasonFor(difference, story, earlier, apart.has(address)) === undefined) return difference;
+    if (isIcmpOf(frame)) apart.add(address);
   }
   return undefined;
 }
 
 function differenceOf(
   story: Story,
+  apart: Set<string>,
   kernel: readonly (readonly Buffer[])[],
   stack: readonly (readonly Buffer[])[],
   xdp: readonly (Verdict | undefined)[],
 ): Difference | undefined {
-  if (story.mutations !== undefined) return strayDifference(story, kernel, stack, xdp);
+  if (story.mutations !== undefined) return strayDifference(story, apart, kernel, stack, xdp);
   const gue = story.target.realServer.tunnel?.type === "gue";
   // How a packet is cut on its way is each side's own affair, as long as the same arrives.
   if (story.name.startsWith("fragments")) {
@@ -226,10 +235,17 @@ export async function compareFrames(scenarios: readonly Scenario[]): Promise<Com
     const [kernel = [], stack = []] = answers.slice(2 * index, 2 * index + 2);
     const { verdicts: xdp } = await playToXdpInNamespace(play);
     let at = 0;
+    const apart = new Set<string>();
     const outcomes = told.map((story) => {
       const [from, to] = [at, (at += story.frames.length)];
       const [first, last] = [from + changes.length, to + changes.length];
-      const difference = differenceOf(story, kernel.slice(first, last), stack.slice(from, to), xdp.slice(first, last));
+      const difference = differenceOf(
+        story,
+        apart,
+        kernel.slice(first, last),
+        stack.slice(from, to),
+        xdp.slice(first, last),
+      );
       return { story, difference };
     });
     comparisons.push({ outcomes, frames: at });

@@ -25,6 +25,8 @@ interface Told {
   /** The first frame that went out there and here; empty: none did. */
   readonly there: Buffer;
   readonly here: Buffer;
+  /** The way to the real server may be shorter for one of both, which alone heard of it. */
+  readonly apart: boolean;
 }
 
 const synAndReset = 0x06;
@@ -79,6 +81,12 @@ function answerTo({ frame, parts }: Told, bytes: Buffer): Parts | undefined {
   const [source, destination] = addressesOf({ ipv6: parts.ipv6, network: 0 }, quote);
   const [from, to] = addressesOf(parts, frame);
   return source.equals(from) && destination.equals(to) ? answer : undefined;
+}
+
+/** Whether it tells the client that the frame is too big for the way. */
+function isTooBig(told: Told, bytes: Buffer): boolean {
+  const answer = answerTo(told, bytes);
+  return answer !== undefined && bytes.readUInt16BE(answer.transport) === (answer.ipv6 ? 0x0200 : 0x0304);
 }
 
 /** Whether the ICMP checksum of the frame is right. */
@@ -306,6 +314,12 @@ const rules: Readonly<Record<string, (told: Told) => boolean>> = {
   "longer than the way, without DF": ({ frame, parts, there }) =>
     !parts.ipv6 && (frame.readUInt16BE(parts.network + 6) & doNotFragment) === 0 && isFragment(there),
 
+  "a path MTU of which an error has told one of both": (told) => {
+    if (!told.apart) return false;
+    const [answered, sent] = isTooBig(told, told.there) ? [told.there, told.here] : [told.here, told.there];
+    return isTooBig(told, answered) && sent.subarray(0, 6).equals(macBytes(told.story.target.realMac));
+  },
+
   "an ICMP error that is longer than the tunnel": (told) =>
     isError(told) && told.difference.verdict === "drop" && isFragment(told.there),
 
@@ -327,12 +341,17 @@ const rules: Readonly<Record<string, (told: Told) => boolean>> = {
 };
 
 /** The rule that the difference falls under; undefined: none, so it is a bug. */
-export function reasonFor(difference: Difference, story: Story, earlier: readonly Earlier[]): string | undefined {
+export function reasonFor(
+  difference: Difference,
+  story: Story,
+  earlier: readonly Earlier[],
+  apart: boolean,
+): string | undefined {
   const { frame } = difference;
   const parts = partsOf(frame);
   if (parts === undefined) return undefined;
   const first = ([text = ""]: readonly string[]): Buffer => Buffer.from(/^[0-9a-f]*/.exec(text)?.[0] ?? "", "hex");
   const [there, here] = [first(difference.kernel), first(difference.xdp)];
-  const told = { difference, earlier, story, frame, parts, there, here };
+  const told = { difference, earlier, story, frame, parts, there, here, apart };
   return Object.entries(rules).find(([, rule]) => rule(told))?.[0];
 }
