@@ -53,20 +53,25 @@ ${more}virtual=192.0.2.10:80
       return JSON.stringify(Object.entries(actual).sort()) === JSON.stringify(Object.entries(expected).sort());
     });
 
+  const mailed = (words: string | RegExp): Promise<void> =>
+    until(`a mail with ${words}`, () =>
+      postfix.mails().some((mail) => (typeof words === "string" ? mail.includes(words) : words.test(mail))),
+    );
+
   test("At the start nobody is up: the fallback serves, its command is told so, and dead servers are mailed", async () => {
     daemon.set(first, true);
     await daemon.start(configuration(), "--stop-fallback-commands");
     await weightsAre({ [`${first}:80`]: 3 });
     await until("the command", () => daemon.lines(daemon.path("fallback")).length === 2);
     assert.deepEqual(daemon.lines(daemon.path("fallback")), ["start 192.0.2.10:80 tcp", "stop 192.0.2.10:80 tcp"]);
-    await until("the mail", () => postfix.mails().includes(`Inaccessible real server: ${second}:80 (192.0.2.10:80)`));
-    const mails = postfix.mails();
-    assert.match(mails, /^From: director@alerts\.example$/m);
-    assert.match(mails, /^Subject: \[shop\] Added fallback server: 127\.0\.0\.1:80 /m);
-    assert.match(
-      mails,
+    for (const words of [
+      `Inaccessible real server: ${second}:80 (192.0.2.10:80)`,
+      /^From: director@alerts\.example$/m,
+      /^Subject: \[shop\] Added fallback server: 127\.0\.0\.1:80 /m,
       /^Log-Message: \[shop\] Inaccessible real server: .*\nDaemon-Status: starting\n\nService name: shop$/m,
-    );
+    ]) {
+      await mailed(words);
+    }
     assert.ok(daemon.log().includes(`emailalert: Inaccessible real server: ${second}:80 (192.0.2.10:80)`));
   });
 
@@ -94,9 +99,7 @@ ${more}virtual=192.0.2.10:80
         .map((line) => line.split(" ")[0]),
       ["start", "stop"],
     );
-    await until("the mail", () =>
-      postfix.mails().includes(`Deleted real server: ${first}:80 (192.0.2.10:80)\nDaemon-Status: running`),
-    );
+    await mailed(`Deleted real server: ${first}:80 (192.0.2.10:80)\nDaemon-Status: running`);
   });
 
   test("A changed file is told to the callback, whether or not it is read", async () => {
@@ -162,7 +165,7 @@ ${more}virtual=192.0.2.10:80
     await weightsAre({ [`${first}:80`]: 3 });
     assert.equal((await daemon.xlb("stop")).code, 0);
     assert.ok(daemon.log().includes(`Purged real server (stop): ${first}:80 (192.0.2.10:80)`));
-    await until("the mail", () => /Purged real server \(stop\): .*\nDaemon-Status: stopping/.test(postfix.mails()));
+    await mailed(/Purged real server \(stop\): .*\nDaemon-Status: stopping/);
   });
 
   test("supervised=yes: in the foreground, to stdout, without a pid file", async () => {

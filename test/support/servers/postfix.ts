@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { accepts, loopbackOfThisProcess, missingPrograms, serverDirectory, startDaemon } from "./daemon.ts";
 import type { Daemon } from "./daemon.ts";
@@ -16,8 +16,8 @@ export interface Postfix extends Daemon {
   readonly log: () => string;
   /** Its main.cf and master.cf, for the `MAIL_CONFIG` of its sendmail. */
   readonly configuration: string;
-  /** All mails that were delivered, as one mbox. */
-  readonly mails: () => string;
+  /** All mails that were delivered, the oldest first, each of them whole. */
+  readonly mails: () => readonly string[];
 }
 
 /** Of the addresses that {@link startPostfix} takes mail for. */
@@ -55,7 +55,7 @@ inet_interfaces = 127.0.0.1
 smtpd_tls_security_level = none
 virtual_mailbox_domains = ${users.length === 0 ? "" : mailDomain}
 virtual_mailbox_base = ${directory}/mail
-virtual_mailbox_maps = ${users.length === 0 ? "" : `inline:{${users.map((user) => `${user}@${mailDomain}=box`).join(", ")}}`}
+virtual_mailbox_maps = ${users.length === 0 ? "" : `inline:{${users.map((user) => `${user}@${mailDomain}=box/`).join(", ")}}`}
 virtual_uid_maps = static:${id("-u")}
 virtual_gid_maps = static:${id("-g")}
 `,
@@ -89,10 +89,14 @@ virtual_gid_maps = static:${id("-g")}
     directory,
     isReady: async () => (await accepts(address, port)) && (await accepts(address, refusingPort)),
   });
-  const mails = (): string => {
-    const box = join(directory, "mail", "box");
-    return existsSync(box) ? readFileSync(box, "utf8") : "";
-  };
+  // A Maildir: a mail is moved into it when all of it is written.
+  const box = join(directory, "mail", "box", "new");
+  const mails = (): readonly string[] =>
+    (existsSync(box) ? readdirSync(box) : [])
+      .map((name) => join(box, name))
+      .map((path) => ({ path, written: statSync(path, { bigint: true }).mtimeNs }))
+      .sort((one, other) => Number(one.written - other.written))
+      .map(({ path }) => readFileSync(path, "utf8"));
   const log = (): string => readFileSync(join(directory, "log"), "utf8");
   return { ...daemon, address, port, refusingPort, log, configuration: join(directory, "configuration"), mails };
 }
