@@ -64,6 +64,7 @@ __noinline int put_into(__u32 size, const struct service_slot *wanted)
 		if (is_taken(slot) && service_slot_is(slot, wanted->address, wanted->port,
 						      wanted->protocol, wanted->kind)) {
 			slot->service = wanted->service;
+			*(volatile __u64 *)&slot->mix = service_mix(wanted->service);
 			return 0;
 		}
 		if (!place && !is_taken(slot))
@@ -79,14 +80,16 @@ __noinline int put_into(__u32 size, const struct service_slot *wanted)
 	place->port = wanted->port;
 	place->protocol = wanted->protocol;
 	place->service = wanted->service;
+	place->mix = service_mix(wanted->service);
 	barrier();
 	*(volatile __u8 *)&place->kind = wanted->kind;
 	return more;
 }
 
-/* A table that no packet looks in yet. */
+/* A table that no packet looks in yet, and the size of that where all is now. */
 struct growth {
 	__u32 size;
+	__u32 from;
 	__u32 used;
 	int error;
 };
@@ -103,8 +106,8 @@ static long clear_slot(__u32 i, void *context)
 
 static long copy_slot(__u32 i, void *context)
 {
-	struct service_slot *slot = service_slot_at(settings.service_slots, i);
 	struct growth *growth = context;
+	struct service_slot *slot = service_slot_at(growth->from, i);
 	struct service_slot copy;
 	int more;
 
@@ -120,20 +123,40 @@ static long copy_slot(__u32 i, void *context)
 	return 0;
 }
 
-/* All that is in the table goes to one of that size; packets look there when it is whole. */
-__noinline int grow_services(__u32 size)
+/* All that is in a table goes to one of another size; packets look there when it is whole. Slots used, or -errno. */
+__noinline int move_services(__u32 from, __u32 size)
 {
-	struct growth growth = { .size = size };
+	struct growth growth = { .size = size, .from = from };
 
 	/* What did not fit may have been left there. */
 	bpf_loop(size, clear_slot, &growth, 0);
-	bpf_loop(settings.service_slots, copy_slot, &growth, 0);
+	bpf_loop(from, copy_slot, &growth, 0);
 	if (growth.error)
 		return growth.error;
-	settings.service_slots_used = growth.used;
 	barrier();
 	*(volatile __u32 *)&settings.service_slots = size;
+	return growth.used;
+}
+
+static __always_inline int grow_services(__u32 size)
+{
+	int used = move_services(settings.service_slots, size);
+
+	if (used < 0)
+		return used;
+	settings.service_slots_used = used;
 	return 0;
+}
+
+/* From the table of a program that places slots otherwise, and goes on looking there. */
+static __always_inline int take_over_services(__u32 from)
+{
+	int used;
+
+	if (from < MIN_SERVICE_SLOTS || from > MAX_SERVICE_SLOTS || from & (from - 1))
+		return -EINVAL;
+	used = move_services(from, from < MAX_SERVICE_SLOTS ? 2 * from : from / 2);
+	return used < 0 ? used : 0;
 }
 
 /* The table is doubled where it has no place near the slot's own, or when it lacks SERVICE_SLOTS_EACH. */
@@ -272,6 +295,8 @@ static __always_inline int control_operation(struct xdp_md *ctx, struct control_
 		return build_tree(&copy);
 	case CONTROL_FORGET:
 		return replica_forget(request->index) ? -EBUSY : 0;
+	case CONTROL_MOVE_SERVICES:
+		return take_over_services(copy.index);
 	case CONTROL_IMPORT:
 		return import_connections(ctx);
 	case CONTROL_SWEEP:

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 
 /* Raised with every change of what is pinned; what of older versions is taken over, load.ts says. */
-#define LAYOUT_VERSION 5
+#define LAYOUT_VERSION 6
 
 /* Limits known at compile time; sizes of maps are set before loading. */
 #define MAX_INTERFACES 256	/* a power of two */
@@ -171,7 +171,7 @@ struct service_slot {
 	__u8 protocol;	   /* IPPROTO_*; 0 for an own address */
 	__u8 kind;	   /* enum service_slot_kind */
 	__u32 service;	   /* index into services */
-	__u64 reserved;
+	__u64 mix;	   /* service_mix() of it; by control() */
 };
 
 /* A virtual service; written by user space only. */
@@ -439,15 +439,17 @@ struct packet_counters {
 /* Set by user space, read by the program; survives a new program. Lies in `.data.settings`. */
 struct settings {
 	__u32 layout_version;
-	__u32 line_mask;	  /* lines of the connection table less one */
-	__u64 key[4];		  /* secret of the connection hash; [1] and [3] odd */
-	__u32 service_slots;	  /* size of the service table, and where it begins; by control() */
-	__u32 service_slots_used; /* those that are not free; by control() */
+	__u32 line_mask; /* lines of the connection table less one */
+	__u64 key[4];	 /* secret of the connection hash; [1] and [3] odd */
+	/* By control(); before layout 6 these two were the other way round. */
+	__u32 service_slots_used;   /* those that are not free */
+	__u32 service_slots;	    /* size of the service table, and where it begins */
 	__u32 timeout[STATE_COUNT]; /* seconds, by enum connection_state */
 	__u32 all_ports_services;   /* some service has port 0 */
 	__u32 icmp_per_second;	    /* rate limit of ICMP errors, per CPU; 0: none are sent */
 	__u32 templates;     /* a persistence template was made at some time; written by packets */
-	__u32 ftp_services;  /* some service has port 21 */
+	__u16 ftp_services;  /* some service has port 21 */
+	__u16 address_twice; /* in the connection hash; 0: a table from before layout 6 */
 	__u32 masquerades;   /* some real server is of METHOD_MASQ */
 	__u32 fellows;	     /* some real server has REAL_SERVER_FELLOW */
 	__u64 own_addresses; /* filter over IPv4 own addresses, written by control() */
@@ -491,6 +493,10 @@ enum control_operation {
 	CONTROL_FORGET = 6,	/* index: a real server that no scheduler is to know any more */
 	CONTROL_IMPORT = 7, /* index: how many struct connection_import follow the request; flags:
 				     * enum import_flag */
+	CONTROL_MOVE_SERVICES =
+		8, /* index: size of a table whose slots an older program has placed;
+				    * packets look for them in one of another size. The caller writes
+				    * settings.service_slots_used, once that program is gone */
 };
 
 enum import_flag {

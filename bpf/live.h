@@ -77,7 +77,7 @@ static __always_inline bool live_ipv6(struct ipv6hdr *ip, struct packet *packet)
 }
 
 /* IPv6 addresses stay where they are: copied they would take room on the stack. */
-static __always_inline __u32 live_service(const void *header, const struct packet *packet,
+static __always_inline __u64 live_service(const void *header, const struct packet *packet,
 					  const bool ipv6)
 {
 	const struct ipv6hdr *ipv6_header = header;
@@ -138,7 +138,7 @@ static __always_inline int forward_family(struct xdp_md *ctx, struct packet *mem
 	void *ip = data + ETH_HLEN;
 	struct packet packet = { .l2_length = ETH_HLEN };
 	struct real_server *real_server;
-	__u64 word;
+	__u64 word, mix;
 	__u32 id;
 	int action;
 
@@ -151,10 +151,11 @@ static __always_inline int forward_family(struct xdp_md *ctx, struct packet *mem
 	    (!ipv6 && !ipv4_checksum_good(ip, header, data_end)) ||
 	    !live_ethernet(ctx, data, &packet))
 		return GO_ON;
-	packet.service = live_service(ip, &packet, ipv6);
-	if (!packet.service)
+	mix = live_service(ip, &packet, ipv6);
+	if (!mix)
 		return GO_ON;
-	packet.hash = hash_with_service(packet.hash, packet.service);
+	packet.service = mix;
+	packet.hash = hash_with_mix(packet.hash, mix);
 	if (ipv6 && may_be_opening(&packet))
 		foresee_opening(packet.hash);
 	word = word_in_line(hash_line(packet.hash), hash_tag(packet.hash));

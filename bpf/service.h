@@ -16,17 +16,22 @@
 #define FTP_DATA_PORT 20
 #define FIRST_FREE_PORT 1024 /* ports that no right is needed for */
 
+/*
+ * Every packet waits for it. Both products are had at once, and bits of all the
+ * bytes, also of the last one of the address, which is the highest here, come
+ * together from bit 40 on.
+ */
 static __always_inline __u32 service_slot_home(const __be32 *address, __u32 port_and_protocol)
 {
-	__u64 hash = (__u64)(address[0] ^ address[1] ^ address[2] ^ address[3]) << 32 |
-		     port_and_protocol;
+	__u32 words = address[0] ^ address[1] ^ address[2] ^ address[3];
 
-	/* Neighbouring addresses differ in their last byte, here the highest. */
-	hash ^= hash >> 32;
-	hash *= 0x9e3779b97f4a7c15ULL;
-	hash ^= hash >> 29;
-	hash *= 0xbf58476d1ce4e5b9ULL;
-	return hash >> 40;
+	return (words * 0x9e3779b97f4a7c15ULL + port_and_protocol * 0xbf58476d1ce4e5b9ULL) >> 40;
+}
+
+/* What the connection hash takes in of a service; its low half is the index itself. */
+static __always_inline __u64 service_mix(__u32 service)
+{
+	return (__u64)service << 44 ^ service;
 }
 
 /* Port, protocol and kind lie side by side in a slot: one comparison for all three. */
@@ -74,8 +79,8 @@ static __always_inline struct service_slot *service_slot_find(const __be32 *addr
 	return NULL;
 }
 
-/* Index into services, 0: not a service of ours. IPv4 in destination[3]. */
-static __always_inline __u32 service_at(const __be32 *destination, __be16 port, __u8 protocol,
+/* service_mix() of a virtual service, 0: not a service of ours. IPv4 in destination[3]. */
+static __always_inline __u64 service_at(const __be32 *destination, __be16 port, __u8 protocol,
 					const bool ipv6)
 {
 	const __u8 kind = ipv6 ? SERVICE_SLOT_IPV6 : SERVICE_SLOT_IPV4;
@@ -86,9 +91,10 @@ static __always_inline __u32 service_at(const __be32 *destination, __be16 port, 
 		slot = service_slot_find(destination, bpf_htons(FTP_PORT), IPPROTO_TCP, kind);
 	if (!slot && settings.all_ports_services)
 		slot = service_slot_find(destination, 0, protocol, kind);
-	return slot ? slot->service : 0;
+	return slot ? slot->mix : 0;
 }
 
+/* Index into services, likewise. */
 static __always_inline __u32 service_lookup(const struct packet *packet, const bool ipv6)
 {
 	return service_at(packet->destination, packet->destination_port, packet->protocol, ipv6);

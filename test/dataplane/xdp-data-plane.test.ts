@@ -318,44 +318,66 @@ test("a half-finished change of a daemon that died is finished by the next one",
   );
 });
 
-/** The maps as they are pinned by xlb of layout 4, whose trees had another form and name. */
-function makeOlder(folder: PlaneFolder): void {
-  const settings = folder.native.mapOpenPinned(mapPath(folder.bpffs, "settings"));
-  new Uint32Array(folder.native.mapMemory(settings, true))[0] = 4;
-  folder.native.mapClose(settings);
-  renameSync(mapPath(folder.bpffs, "trees"), join(folder.bpffs, "maps", "tree_nodes"));
-  rmSync(mapPath(folder.bpffs, "untracked_lines"));
-  // Weights to 65535 were not wide.
+/** Its connections lie where the hash of before layout 6 puts them. */
+function makeOlderTable(folder: PlaneFolder): void {
   const maps = openMaps(folder.native, folder.bpffs, true);
-  maps.services.write(1, { ...maps.services.read(1), flags: 0 });
+  maps.settings.write(0, { ...maps.settings.read(0), address_twice: 0 });
   maps.close();
 }
 
-test("maps of layout 4 are taken over, with their connections", options, async () => {
-  const folder = new PlaneFolder();
-  await folder.open();
-  const dns: ServiceIdentity = { kind: "address", protocol: "udp", address: "10.10.10.53", port: 53 };
-  await folder.apply(addService(service("wlc")), add(real("10.1.0.1", 60_000)), add(real("10.1.0.2", 60_000)));
-  await folder.apply(add(real("10.1.0.3", 60_000)), addService(service("rr", dns)), add(real("10.1.0.1"), dns));
-  const client = { source: "198.51.100.1", sourcePort: 5000 };
-  assert.deepEqual(
-    [folder.connect(client), folder.connect(), folder.connect(), folder.connect()],
-    ["10.1.0.3", "10.1.0.2", "10.1.0.1", "10.1.0.3"],
-  );
-  makeOlder(folder);
-  assert.equal(openXdpReader(folder.bpffs, folder.native).read().services.length, 2);
-  await folder.open();
-  assert.equal(folder.send({ ...client, flags: "A" }), "10.1.0.3");
-  assert.deepEqual([folder.connect(), folder.connect()], ["10.1.0.2", "10.1.0.1"]);
-  const maps = openMaps(folder.native, folder.bpffs, false);
-  assert.equal(maps.settings.read(0).layout_version, layout.LAYOUT_VERSION);
-  assert.ok(((maps.services.read(1).flags ?? 0) & layout.serviceFlag.SERVICE_WIDE_WEIGHTS) !== 0);
-  const untracked = folder.native.mapOpenPinned(mapPath(folder.bpffs, "untracked_lines"));
-  assert.equal(folder.native.mapInfo(untracked).maxEntries, maps.connections.size / layout.SLOTS_PER_LINE);
-  folder.native.mapClose(untracked);
+/** The maps as they are pinned by xlb of layout 5, which placed services otherwise; of 4 trees had another form and name. */
+function makeOlder(folder: PlaneFolder, version: 4 | 5): void {
+  const maps = openMaps(folder.native, folder.bpffs, true);
+  const { service_slots: size, service_slots_used: used, ...settings } = maps.settings.read(0);
+  maps.settings.write(0, { ...settings, layout_version: version, service_slots: used, service_slots_used: size });
+  // In another order, and without what layout 6 has added.
+  const table = folder.native.mapOpenPinned(mapPath(folder.bpffs, "service_slots"));
+  const memory = new Uint8Array(folder.native.mapMemory(table, true));
+  const { size: slotSize, fields } = layout.serviceSlot;
+  const slots = Array.from({ length: size }, (_, place) => memory.slice((size + place) * slotSize).slice(0, slotSize));
+  for (const [place, slot] of slots.reverse().entries()) {
+    memory.set(slot.fill(0, fields.mix.offset), (size + place) * slotSize);
+  }
+  folder.native.mapClose(table);
+  if (version === 4) {
+    // Weights to 65535 were not wide.
+    maps.services.write(1, { ...maps.services.read(1), flags: 0 });
+    renameSync(mapPath(folder.bpffs, "trees"), join(folder.bpffs, "maps", "tree_nodes"));
+    rmSync(mapPath(folder.bpffs, "untracked_lines"));
+  }
   maps.close();
-  assert.ok(!existsSync(join(folder.bpffs, "maps", "tree_nodes")));
-});
+}
+
+for (const version of [4, 5] as const) {
+  test(`maps of layout ${version} are taken over, with their connections`, options, async () => {
+    const folder = new PlaneFolder();
+    await folder.open();
+    makeOlderTable(folder);
+    const dns: ServiceIdentity = { kind: "address", protocol: "udp", address: "10.10.10.53", port: 53 };
+    await folder.apply(addService(service("wlc")), add(real("10.1.0.1", 60_000)), add(real("10.1.0.2", 60_000)));
+    await folder.apply(add(real("10.1.0.3", 60_000)), addService(service("rr", dns)), add(real("10.1.0.1"), dns));
+    const client = { source: "198.51.100.1", sourcePort: 5000 };
+    assert.deepEqual(
+      [folder.connect(client), folder.connect(), folder.connect(), folder.connect()],
+      ["10.1.0.3", "10.1.0.2", "10.1.0.1", "10.1.0.3"],
+    );
+    makeOlder(folder, version);
+    assert.equal(openXdpReader(folder.bpffs, folder.native).read().services.length, 2);
+    await folder.open();
+    assert.equal(folder.send({ ...client, flags: "A" }), "10.1.0.3");
+    assert.deepEqual([folder.connect(), folder.connect()], ["10.1.0.2", "10.1.0.1"]);
+    const maps = openMaps(folder.native, folder.bpffs, false);
+    const settings = maps.settings.read(0);
+    assert.deepEqual([settings.layout_version, settings.service_slots_used], [layout.LAYOUT_VERSION, 2]);
+    assert.equal(settings.address_twice, 0, "connections stay where they are");
+    assert.ok(((maps.services.read(1).flags ?? 0) & layout.serviceFlag.SERVICE_WIDE_WEIGHTS) !== 0);
+    const untracked = folder.native.mapOpenPinned(mapPath(folder.bpffs, "untracked_lines"));
+    assert.equal(folder.native.mapInfo(untracked).maxEntries, maps.connections.size / layout.SLOTS_PER_LINE);
+    folder.native.mapClose(untracked);
+    maps.close();
+    assert.ok(!existsSync(join(folder.bpffs, "maps", "tree_nodes")));
+  });
+}
 
 test("maps of another layout are refused by name, and left alone", options, async () => {
   const folder = new PlaneFolder();

@@ -18,7 +18,7 @@ export interface Codec<T> {
   encode(value: T): Uint8Array;
 }
 
-export const LAYOUT_VERSION = 5;
+export const LAYOUT_VERSION = 6;
 export const MAX_INTERFACES = 256;
 export const MIN_SERVICE_SLOTS = 64;
 export const MAX_SERVICE_SLOTS = 16384;
@@ -222,6 +222,7 @@ export interface ServiceSlot {
   readonly protocol: number;
   readonly kind: number;
   readonly service: number;
+  readonly mix: bigint;
 }
 
 export const serviceSlot = {
@@ -232,7 +233,7 @@ export const serviceSlot = {
     protocol: { offset: 18, size: 1 },
     kind: { offset: 19, size: 1 },
     service: { offset: 20, size: 4 },
-    reserved: { offset: 24, size: 8 },
+    mix: { offset: 24, size: 8 },
   },
   read(view: DataView, at: number): ServiceSlot {
     return {
@@ -246,6 +247,7 @@ export const serviceSlot = {
       protocol: view.getUint8(at + 18),
       kind: view.getUint8(at + 19),
       service: view.getUint32(at + 20, true),
+      mix: view.getBigUint64(at + 24, true),
     };
   },
   write(view: DataView, at: number, value: ServiceSlot): void {
@@ -257,7 +259,7 @@ export const serviceSlot = {
     view.setUint8(at + 18, value.protocol);
     view.setUint8(at + 19, value.kind);
     view.setUint32(at + 20, value.service, true);
-    clear(view, at + 24, 8);
+    view.setBigUint64(at + 24, value.mix, true);
   },
   decode(bytes: Uint8Array, at = 0): ServiceSlot {
     return serviceSlot.read(viewOf(bytes), at);
@@ -1377,13 +1379,14 @@ export interface Settings {
   readonly layout_version: number;
   readonly line_mask: number;
   readonly key: readonly bigint[];
-  readonly service_slots: number;
   readonly service_slots_used: number;
+  readonly service_slots: number;
   readonly timeout: readonly number[];
   readonly all_ports_services: number;
   readonly icmp_per_second: number;
   readonly templates: number;
   readonly ftp_services: number;
+  readonly address_twice: number;
   readonly masquerades: number;
   readonly fellows: number;
   readonly own_addresses: bigint;
@@ -1407,13 +1410,14 @@ export const settings = {
     layout_version: { offset: 0, size: 4 },
     line_mask: { offset: 4, size: 4 },
     key: { offset: 8, size: 32 },
-    service_slots: { offset: 40, size: 4 },
-    service_slots_used: { offset: 44, size: 4 },
+    service_slots_used: { offset: 40, size: 4 },
+    service_slots: { offset: 44, size: 4 },
     timeout: { offset: 48, size: 128 },
     all_ports_services: { offset: 176, size: 4 },
     icmp_per_second: { offset: 180, size: 4 },
     templates: { offset: 184, size: 4 },
-    ftp_services: { offset: 188, size: 4 },
+    ftp_services: { offset: 188, size: 2 },
+    address_twice: { offset: 190, size: 2 },
     masquerades: { offset: 192, size: 4 },
     fellows: { offset: 196, size: 4 },
     own_addresses: { offset: 200, size: 8 },
@@ -1440,13 +1444,14 @@ export const settings = {
         view.getBigUint64(at + 24, true),
         view.getBigUint64(at + 32, true),
       ],
-      service_slots: view.getUint32(at + 40, true),
-      service_slots_used: view.getUint32(at + 44, true),
+      service_slots_used: view.getUint32(at + 40, true),
+      service_slots: view.getUint32(at + 44, true),
       timeout: Array.from({ length: 32 }, (_, i) => view.getUint32(at + 48 + i * 4, true)),
       all_ports_services: view.getUint32(at + 176, true),
       icmp_per_second: view.getUint32(at + 180, true),
       templates: view.getUint32(at + 184, true),
-      ftp_services: view.getUint32(at + 188, true),
+      ftp_services: view.getUint16(at + 188, true),
+      address_twice: view.getUint16(at + 190, true),
       masquerades: view.getUint32(at + 192, true),
       fellows: view.getUint32(at + 196, true),
       own_addresses: view.getBigUint64(at + 200, true),
@@ -1471,8 +1476,8 @@ export const settings = {
     value.key.forEach((item, i) => {
       view.setBigUint64(at + 8 + i * 8, item, true);
     });
-    view.setUint32(at + 40, value.service_slots, true);
-    view.setUint32(at + 44, value.service_slots_used, true);
+    view.setUint32(at + 40, value.service_slots_used, true);
+    view.setUint32(at + 44, value.service_slots, true);
     checkLength(value.timeout, 32);
     value.timeout.forEach((item, i) => {
       view.setUint32(at + 48 + i * 4, item, true);
@@ -1480,7 +1485,8 @@ export const settings = {
     view.setUint32(at + 176, value.all_ports_services, true);
     view.setUint32(at + 180, value.icmp_per_second, true);
     view.setUint32(at + 184, value.templates, true);
-    view.setUint32(at + 188, value.ftp_services, true);
+    view.setUint16(at + 188, value.ftp_services, true);
+    view.setUint16(at + 190, value.address_twice, true);
     view.setUint32(at + 192, value.masquerades, true);
     view.setUint32(at + 196, value.fellows, true);
     view.setBigUint64(at + 200, value.own_addresses, true);
@@ -1582,6 +1588,7 @@ export const controlOperation = {
   CONTROL_SWEEP: 5,
   CONTROL_FORGET: 6,
   CONTROL_IMPORT: 7,
+  CONTROL_MOVE_SERVICES: 8,
 } as const;
 export type ControlOperation = (typeof controlOperation)[keyof typeof controlOperation];
 

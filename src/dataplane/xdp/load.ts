@@ -12,6 +12,7 @@ import {
 } from "./layout.generated.ts";
 import type { DirectorMaps } from "./maps.ts";
 import { RefusedError } from "./refusal.ts";
+import { readSlots } from "./stored.ts";
 
 /** Every map that outlives the daemon: name in the object, and of its file under `maps/`. */
 export const pinnedMaps = {
@@ -93,7 +94,7 @@ export interface Loaded {
   readonly control: ProgramHandle;
   /** Whether maps of an earlier run were found. */
   readonly adopted: boolean;
-  /** Whether these are of an older layout: the trees are to be built, and {@link finishUpgrade} is to be called. */
+  /** Whether these are of an older layout: what stored.ts and trees.ts move and build is to be, and {@link finishUpgrade} is to be called. */
   readonly outdated: boolean;
 }
 
@@ -234,7 +235,7 @@ function removeMaps(bpffs: string): void {
   for (const file of readdirSync(folder)) rmSync(join(folder, file));
 }
 
-/** Maps of layout 4 are the same, but for trees that are built anew: each node had two words. */
+/** Maps of layout 4 are the same, but for the service table (stored.ts), and for trees, each node of which had two words. */
 const oldestLayout = 4;
 const mapsOfOlderLayouts = ["tree_nodes"];
 
@@ -259,8 +260,10 @@ function checkLayout(native: Native, bpffs: string): number {
 }
 
 /** Once no older program runs any more: from here on an older xlb does not take the maps. */
-export function finishUpgrade(bpffs: string, { settings }: Pick<DirectorMaps, "settings">): void {
-  settings.write(0, { ...settings.read(0), layout_version: LAYOUT_VERSION });
+export function finishUpgrade(bpffs: string, maps: DirectorMaps): void {
+  const settings = maps.settings.read(0);
+  const used = [...readSlots(maps, settings.service_slots)].length;
+  maps.settings.write(0, { ...settings, layout_version: LAYOUT_VERSION, service_slots_used: used });
   for (const name of mapsOfOlderLayouts) rmSync(join(bpffs, "maps", name), { force: true });
 }
 
@@ -334,6 +337,7 @@ function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): v
       ...settingsCodec.decode(initial),
       line_mask: lines - 1,
       key: freshKey(),
+      address_twice: 1,
       timeout: Array.from({ length: settingsCodec.decode(initial).timeout.length }, (_, s) => defaultTimeouts[s] ?? 0),
       icmp_per_second: defaultErrorsPerSecond,
       resets_per_second: defaultErrorsPerSecond,

@@ -12,10 +12,13 @@ import {
   protocolFromNumber,
   schedulerFromNumber,
 } from "./codec.ts";
+import type { Control } from "./control.ts";
 import * as layout from "./layout.generated.ts";
 import type { DirectorMaps } from "./maps.ts";
 
 const { SERVICE_SLOT_FREE, SERVICE_SLOT_IPV4, SERVICE_SLOT_IPV6, SERVICE_SLOT_DELETED } = layout.serviceSlotKind;
+/** Before it the settings had the size of the service table, and how many slots are used, the other way round. */
+const layoutOfSwappedSizes = 6;
 const { REAL_SERVER_AVAILABLE } = layout.realServerFlag;
 
 export interface StoredRealServer {
@@ -70,11 +73,24 @@ export function readServices(maps: DirectorMaps): StoredService[] {
   return services;
 }
 
+/** Of the service table in which packets look. */
+function serviceTableSize({ settings }: Pick<DirectorMaps, "settings">): number {
+  const { layout_version, service_slots, service_slots_used } = settings.read(0);
+  return layout_version < layoutOfSwappedSizes ? service_slots_used : service_slots;
+}
+
+/** For the program, while an older one finds the slots where they were; packets of that one go on. */
+export function moveServices(maps: Pick<DirectorMaps, "settings">, control: Control): void {
+  if (maps.settings.read(0).layout_version < layoutOfSwappedSizes) control.moveServices(serviceTableSize(maps));
+}
+
 /** Slots in use, of services and of own addresses. A table that grows meanwhile is read as it was before. */
-export function* readSlots(maps: DirectorMaps): Generator<{ index: number; slot: layout.ServiceSlot }> {
+export function* readSlots(
+  maps: DirectorMaps,
+  first = serviceTableSize(maps),
+): Generator<{ index: number; slot: layout.ServiceSlot }> {
   const bytes = new Uint8Array(maps.serviceSlots.memory);
   const { size, fields } = layout.serviceSlot;
-  const first = maps.settings.read(0).service_slots;
   for (let index = first; index < 2 * first; index++) {
     const kind = bytes[index * size + fields.kind.offset];
     if (kind !== SERVICE_SLOT_FREE && kind !== SERVICE_SLOT_DELETED)

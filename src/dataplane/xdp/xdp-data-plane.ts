@@ -27,6 +27,7 @@ import type { DirectorMaps } from "./maps.ts";
 import type { Network } from "./network.ts";
 import { XdpReader } from "./reader.ts";
 import { ServiceTable } from "./service-table.ts";
+import { moveServices } from "./stored.ts";
 import { buildTrees } from "./trees.ts";
 import { writeTunings } from "./tuning.ts";
 
@@ -88,7 +89,10 @@ export async function openXdpDataPlane(options: XdpOptions, deps: XdpDeps): Prom
     writeTunings(maps.settings, loaded.adopted ? tuningsSinceLast : tunings);
     const attachments = new Attachments(native, join(bpffs, "links"), options.mode ?? "auto");
     const control = new Control(native, loaded.control);
-    if (loaded.outdated) buildTrees(maps, control);
+    if (loaded.outdated) {
+      moveServices(maps, control);
+      buildTrees(maps, control);
+    }
     // First the links, then the timer: from here on only this program runs.
     for (const name of attachments.adopt(loaded.director)) log.warn(`interface ${name} is gone`);
     if (loaded.outdated) {
