@@ -12,6 +12,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { readPidFile } from "../../src/control/pidfile.ts";
 import type { DaemonStatus } from "../../src/control/protocol.ts";
+import { LAYOUT_VERSION } from "../../src/dataplane/xdp/layout.generated.ts";
+import { openMaps } from "../../src/dataplane/xdp/maps.ts";
+import { loadNative } from "../../src/native.ts";
 
 const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const parts = ["../../native/xlb.node", "../../bpf/director.bpf.o"];
@@ -308,6 +311,22 @@ describe("commands of a daemon", { skip: missing() }, () => {
     assert.notEqual(now.pid, pid);
     assert.deepEqual([now.configFile, now.metrics], [configFile, "off"]);
     assert.deepEqual(weights(), { "192.0.2.21:80": 1, "192.0.2.22:80": 3 });
+  });
+
+  test("a restart by an older xlb keeps the daemon", async () => {
+    const { pid } = await status();
+    const maps = openMaps(loadNative(), bpffs, true);
+    const settings = maps.settings.read(0);
+    maps.settings.write(0, { ...settings, layout_version: LAYOUT_VERSION + 1 });
+    try {
+      const { code, stderr } = await xlb("restart");
+      assert.equal(code, 1);
+      assert.match(stderr, new RegExp(`layout version ${LAYOUT_VERSION + 1}, this xlb has ${LAYOUT_VERSION}: stop`));
+      assert.equal((await status()).pid, pid);
+    } finally {
+      maps.settings.write(0, settings);
+      maps.close();
+    }
   });
 
   test("what is tuned lasts over a restart, and a setting that is given to it is in force", async () => {

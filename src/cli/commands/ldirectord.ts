@@ -17,7 +17,7 @@ import { write } from "../output.ts";
 import { requirePrivileges } from "../privileges.ts";
 import { runHere } from "./run.ts";
 import { startDaemon } from "./start.ts";
-import { stopDaemon } from "./stop.ts";
+import { stopToReplace } from "./stop.ts";
 
 const actions = ["start", "stop", "restart", "try-restart", "reload", "force-reload", "status"] as const;
 type Action = (typeof actions)[number];
@@ -312,7 +312,7 @@ async function restart(
 ): Promise<number> {
   if (running !== undefined) {
     // Packets flow on until the next daemon takes over.
-    if (isOurs(instance, running)) await stopDaemon(instance.options.stateDir, true);
+    if (isOurs(instance, running)) await stopToReplace(instance.options.stateDir, instance.options);
     else await terminate(instance, running);
   }
   return await start(instance, config, diagnostics, debug);

@@ -6,7 +6,7 @@ import { globalOptions } from "../options.ts";
 import { write } from "../output.ts";
 import { requirePrivileges } from "../privileges.ts";
 import { startDaemon } from "./start.ts";
-import { stopDaemon } from "./stop.ts";
+import { stopToReplace } from "./stop.ts";
 import { tuneIfPinned } from "./tune.ts";
 
 /** Registers `xlb restart`. */
@@ -25,7 +25,7 @@ that an upgrade loses no connection. If none runs, one is started.`,
       const options = daemonOptions(command, readDaemonOptions(stateDir));
       await requireGoodFile(options.config);
       await tuneIfPinned(options.bpffs, givenTunings(command));
-      await stopDaemon(stateDir, true);
+      await stopToReplace(stateDir, options);
       await write(await startDaemon(options));
     });
 }

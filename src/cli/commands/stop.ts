@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { ask, NotRunningError } from "../../control/client.ts";
 import { readDaemonOptions } from "../../control/daemon-options.ts";
+import type { DaemonOptions } from "../../control/daemon-options.ts";
 import { forgetServicesByHand } from "../../control/overrides-file.ts";
 import { DaemonLock, readOwnServices, readPidFile, removeStateFiles } from "../../control/pidfile.ts";
 import { exitCodes, Failure } from "../failure.ts";
@@ -39,6 +40,18 @@ cleans up what it left behind. If nothing runs, that is success.`,
       const pins = given ? bpffs : (readDaemonOptions(stateDir)?.bpffs ?? bpffs);
       await cleanUp(stateDir, pins, keep === true);
     });
+}
+
+/** Ends the daemon for one with these options that starts at once; packets flow on. Throws before, if that could not take over. */
+export async function stopToReplace(stateDir: string, next: DaemonOptions): Promise<void> {
+  if (next.plane !== "ipvs") {
+    const [{ loadNative }, { requireReadableMaps }] = await Promise.all([
+      import("../../native.ts"),
+      import("../../dataplane/xdp/load.ts"),
+    ]);
+    requireReadableMaps(loadNative(), next.bpffs);
+  }
+  await stopDaemon(stateDir, true);
 }
 
 /** Ends the daemon and waits until it is gone; returns what it said, or undefined if none ran. */

@@ -140,7 +140,7 @@ export function loadDirector(native: Native, options: LoadOptions): Loaded & { r
   const { bpffs } = options;
   ensureBpffs(native, bpffs);
   const object = native.objectOpen(options.object, "director");
-  const adopted = existsSync(mapPath(bpffs, "settings")) && existsSync(join(bpffs, "director"));
+  const adopted = isPinned(bpffs);
   // Without a pinned program these are the remains of a start that failed.
   if (!adopted) removeMaps(bpffs);
   try {
@@ -242,6 +242,15 @@ const mapsOfOlderLayouts = ["tree_nodes"];
 /** Whether maps of that layout can be read, and taken over. */
 export function isReadableLayout(version: number): boolean {
   return version >= oldestLayout && version <= LAYOUT_VERSION;
+}
+
+/** Throws if an earlier director's maps are pinned whose layout cannot be taken over. */
+export function requireReadableMaps(native: Native, bpffs: string): void {
+  if (isPinned(bpffs)) checkLayout(native, bpffs);
+}
+
+function isPinned(bpffs: string): boolean {
+  return existsSync(mapPath(bpffs, "settings")) && existsSync(join(bpffs, "director"));
 }
 
 /** The layout of the pinned maps. */
