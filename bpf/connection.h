@@ -74,18 +74,18 @@ static __always_inline __u32 hash_line(__u64 hash)
 }
 
 /*
- * Of connection_hash(): what can be done while the service is looked up. The
- * last byte of an address is the highest of its word. With the ports alone
- * below it, as before layout 6, it changed the highest bits of the first
- * product and no others, and by one key of twenty a network's clients shared a
- * few lines.
+ * What changes only the highest bits of the first product is spread by the
+ * second alone, which few odd numbers do well. So the last bytes of the
+ * address, the highest of its word, also go to the lowest, where the service's
+ * port is. Without, as before layout 6, a network's clients shared a few lines
+ * by one key of twenty.
  */
 static __always_inline __u64 client_hash(const __be32 *source, __u32 ports, const bool ipv6)
 {
 	__u64 hash;
 
-	if (settings.address_twice)
-		ports ^= source[3];
+	if (settings.tuple_hash)
+		ports ^= source[3] >> 16;
 	hash = (__u64)source[3] << 32 | ports;
 	if (ipv6) {
 		__u64 high = (__u64)source[0] << 32 | source[1];
@@ -105,11 +105,26 @@ static __always_inline __u64 hash_with_mix(__u64 hash, __u64 mix)
 	return hash ^ hash >> 32;
 }
 
-/* A keyed mix of client, ports and service; IPv4 loses nothing, 64 bits to 64 bits. */
-static __always_inline __u64 connection_hash(const __be32 *source, __u32 ports, __u32 service,
+/* What had the place of an endpoint's mix in tables from before layout 6. */
+static __always_inline __u64 service_mix(__u32 service)
+{
+	return (__u64)service << 44 ^ service;
+}
+
+/*
+ * A keyed mix of client, ports, virtual address and protocol; of an IPv4
+ * client's tuple nothing is lost, 64 bits to 64 bits. Nothing in it waits for
+ * the service to be found, but in a table from before layout 6.
+ */
+static __always_inline __u64 connection_hash(const __be32 *client, const __be32 *virtual_address,
+					     __u32 ports, __u8 protocol, __u32 service,
 					     const bool ipv6)
 {
-	return hash_with_mix(client_hash(source, ports, ipv6), service_mix(service));
+	__u64 mix = settings.tuple_hash
+			    ? endpoint_mix(virtual_address, endpoint_port(ports, protocol))
+			    : service_mix(service);
+
+	return hash_with_mix(client_hash(client, ports, ipv6), mix);
 }
 
 /*
@@ -727,6 +742,38 @@ static __always_inline bool line_is_full(__u32 line_index)
 		if (!*(volatile __u64 *)&line->slot[place])
 			return false;
 	return true;
+}
+
+/*
+ * Whether the slot's connection is of the packet's tuple, though its real
+ * server's service is not the one that the packet is for by now: a service of
+ * one port has come beside one of all ports, or gone. By an equal tag alone it
+ * would be another's.
+ */
+__noinline int is_same_tuple(const struct packet *packet, __u32 index, __u32 service_index)
+{
+	struct connection_line *line = lookup(connections, index / SLOTS_PER_LINE);
+	struct service *service = lookup(services, service_index);
+	struct connection_detail *detail;
+
+	if (!packet || !line || !service)
+		return 0;
+	detail = &line->detail[index % SLOTS_PER_LINE];
+	for (int i = 0; i < 4; i++)
+		if (service->address[i] != packet->destination[i])
+			return 0;
+	return service->protocol == packet->protocol && detail->client == packet->source[3] &&
+	       detail->client_port == packet->source_port &&
+	       detail->virtual_port == packet->destination_port;
+}
+
+/* As the kernel's ip_vs_conn_in_get(), which asks for no service. */
+static __always_inline bool is_connection_of(const struct packet *packet,
+					     const struct connection *connection,
+					     const struct real_server *real_server)
+{
+	return real_server->service == packet->service ||
+	       is_same_tuple(packet, connection->index, real_server->service);
 }
 
 /* Both lines hold live connections only: this packet may belong to an untracked one. */

@@ -64,7 +64,6 @@ __noinline int put_into(__u32 size, const struct service_slot *wanted)
 		if (is_taken(slot) && service_slot_is(slot, wanted->address, wanted->port,
 						      wanted->protocol, wanted->kind)) {
 			slot->service = wanted->service;
-			*(volatile __u64 *)&slot->mix = service_mix(wanted->service);
 			return 0;
 		}
 		if (!place && !is_taken(slot))
@@ -80,7 +79,6 @@ __noinline int put_into(__u32 size, const struct service_slot *wanted)
 	place->port = wanted->port;
 	place->protocol = wanted->protocol;
 	place->service = wanted->service;
-	place->mix = service_mix(wanted->service);
 	barrier();
 	*(volatile __u8 *)&place->kind = wanted->kind;
 	return more;

@@ -131,14 +131,16 @@ static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, con
 			return result;
 	}
 
-	packet->hash = connection_hash(packet->source, packet_ports(packet), packet->service, ipv6);
+	packet->hash = connection_hash(packet->source, packet->destination, packet_ports(packet),
+				       packet->protocol, packet->service, ipv6);
 	if (ipv6 && (opens(packet) || packet->protocol == IPPROTO_UDP))
 		foresee_opening(packet->hash);
 	if (connection_lookup(packet->hash, &connection)) {
 		id = word_real_server(connection.word);
 		real_server = lookup(real_servers, id);
-		if (real_server && real_server->service == packet->service &&
-		    !is_over(packet, connection.word, real_server)) {
+		if (real_server && !is_connection_of(packet, &connection, real_server))
+			connection.word = 0;
+		else if (real_server && !is_over(packet, connection.word, real_server)) {
 			if (!(real_server->flags & REAL_SERVER_AVAILABLE))
 				return end_connection(ctx, packet, &connection);
 			connection_touch(&connection,
@@ -147,8 +149,6 @@ static __always_inline int direct(struct xdp_md *ctx, struct packet *packet, con
 										     : 0));
 			goto forward;
 		}
-		if (real_server && real_server->service != packet->service)
-			connection.word = 0;
 	} else {
 		connection.word = 0;
 	}

@@ -171,7 +171,7 @@ struct service_slot {
 	__u8 protocol;	   /* IPPROTO_*; 0 for an own address */
 	__u8 kind;	   /* enum service_slot_kind */
 	__u32 service;	   /* index into services */
-	__u64 mix;	   /* service_mix() of it; by control() */
+	__u64 reserved;
 };
 
 /* A virtual service; written by user space only. */
@@ -447,9 +447,9 @@ struct settings {
 	__u32 timeout[STATE_COUNT]; /* seconds, by enum connection_state */
 	__u32 all_ports_services;   /* some service has port 0 */
 	__u32 icmp_per_second;	    /* rate limit of ICMP errors, per CPU; 0: none are sent */
-	__u32 templates;     /* a persistence template was made at some time; written by packets */
-	__u16 ftp_services;  /* some service has port 21 */
-	__u16 address_twice; /* in the connection hash; 0: a table from before layout 6 */
+	__u16 templates;     /* a persistence template was made at some time; written by packets */
+	__u16 tuple_hash;    /* 0: a table from before layout 6, see connection_hash() */
+	__u32 ftp_services;  /* some service has port 21 */
 	__u32 masquerades;   /* some real server is of METHOD_MASQ */
 	__u32 fellows;	     /* some real server has REAL_SERVER_FELLOW */
 	__u64 own_addresses; /* filter over IPv4 own addresses, written by control() */

@@ -135,13 +135,12 @@ __noinline int real_server_of(struct packet *flow, int known_only)
 	service = flow->service ? lookup(services, flow->service) : NULL;
 	if (!service)
 		return 0;
-	flow->hash = connection_hash(flow->source,
-				     (__u32)flow->source_port << 16 | flow->destination_port,
-				     flow->service, ipv6);
+	flow->hash = connection_hash(flow->source, flow->destination, packet_ports(flow),
+				     flow->protocol, flow->service, ipv6);
 	if (connection_lookup(flow->hash, &connection)) {
 		id = word_real_server(connection.word);
 		real_server = lookup(real_servers, id);
-		if (real_server && real_server->service == flow->service)
+		if (real_server && is_connection_of(flow, &connection, real_server))
 			return id;
 	}
 	/* Another director may know the connection: where it would go without a slot is the best guess. */

@@ -76,19 +76,22 @@ static __always_inline bool live_ipv6(struct ipv6hdr *ip, struct packet *packet)
 	return live_transport((__u8 *)(ip + 1), packet, sizeof(*ip));
 }
 
-/* IPv6 addresses stay where they are: copied they would take room on the stack. */
-static __always_inline __u64 live_service(const void *header, const struct packet *packet,
-					  const bool ipv6)
+/*
+ * Finds the service and completes the hash, both of the same endpoint. IPv6
+ * addresses stay where they are: copied they would take room on the stack.
+ */
+static __always_inline bool live_service(const void *header, struct packet *packet, const bool ipv6)
 {
-	const struct ipv6hdr *ipv6_header = header;
-	const struct iphdr *ip = header;
-	__be32 destination[4] = {};
+	const __be32 ipv4[4] = { 0, 0, 0, ((const struct iphdr *)header)->daddr };
+	const __be32 *destination = ipv6 ? (const __be32 *)&((const struct ipv6hdr *)header)->daddr
+					 : ipv4;
 
-	if (ipv6)
-		return service_at((const __be32 *)&ipv6_header->daddr, packet->destination_port,
-				  packet->protocol, true);
-	destination[3] = ip->daddr;
-	return service_at(destination, packet->destination_port, packet->protocol, false);
+	packet->service = service_at(destination, packet->destination_port, packet->protocol, ipv6);
+	if (!packet->service)
+		return false;
+	packet->hash = connection_hash(packet->source, destination, packet_ports(packet),
+				       packet->protocol, packet->service, ipv6);
+	return true;
 }
 
 /* Whether the connection goes on as it is. */
@@ -138,7 +141,7 @@ static __always_inline int forward_family(struct xdp_md *ctx, struct packet *mem
 	void *ip = data + ETH_HLEN;
 	struct packet packet = { .l2_length = ETH_HLEN };
 	struct real_server *real_server;
-	__u64 word, mix;
+	__u64 word;
 	__u32 id;
 	int action;
 
@@ -146,16 +149,12 @@ static __always_inline int forward_family(struct xdp_md *ctx, struct packet *mem
 		return GO_ON;
 	if (ipv6 ? !live_ipv6(ip, &packet) : !live_ipv4(ip, &packet))
 		return GO_ON;
-	packet.hash = client_hash(packet.source, packet_ports(&packet), ipv6);
 	if (packet.ttl <= 1 || ETH_HLEN + packet.bytes > data_end - data ||
 	    (!ipv6 && !ipv4_checksum_good(ip, header, data_end)) ||
 	    !live_ethernet(ctx, data, &packet))
 		return GO_ON;
-	mix = live_service(ip, &packet, ipv6);
-	if (!mix)
+	if (!live_service(ip, &packet, ipv6))
 		return GO_ON;
-	packet.service = mix;
-	packet.hash = hash_with_mix(packet.hash, mix);
 	if (ipv6 && may_be_opening(&packet))
 		foresee_opening(packet.hash);
 	word = word_in_line(hash_line(packet.hash), hash_tag(packet.hash));

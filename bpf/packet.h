@@ -41,7 +41,7 @@ struct packet {
 	__u32 service;	   /* index into services */
 	__u16 ingress_mtu; /* 0: unknown */
 	__u16 reserved;
-	__u64 hash; /* of client, ports and service: see connection.h */
+	__u64 hash; /* connection_hash() */
 };
 
 enum fragment_place {

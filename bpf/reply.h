@@ -48,9 +48,10 @@ __noinline int find_in_service(const struct packet *packet, __u32 id, struct con
 	if (!service)
 		return 0;
 	virtual_port = virtual_port_of(service, packet);
-	hash = connection_hash(packet->destination,
+	hash = connection_hash(packet->destination, service->address,
 			       (__u32)packet->destination_port << 16 | virtual_port,
-			       real_server->service, packet->family == FAMILY_IPV6);
+			       packet->protocol, real_server->service,
+			       packet->family == FAMILY_IPV6);
 	return connection_lookup(hash, found) && word_real_server(found->word) == id;
 }
 

@@ -16,22 +16,29 @@
 #define FTP_DATA_PORT 20
 #define FIRST_FREE_PORT 1024 /* ports that no right is needed for */
 
-/*
- * Every packet waits for it. Both products are had at once, and bits of all the
- * bytes, also of the last one of the address, which is the highest here, come
- * together from bit 40 on.
- */
-static __always_inline __u32 service_slot_home(const __be32 *address, __u32 port_and_protocol)
+/* Port and protocol of an endpoint, for endpoint_mix(). */
+static __always_inline __u32 endpoint_port(__be16 port, __u8 protocol)
 {
-	__u32 words = address[0] ^ address[1] ^ address[2] ^ address[3];
-
-	return (words * 0x9e3779b97f4a7c15ULL + port_and_protocol * 0xbf58476d1ce4e5b9ULL) >> 40;
+	return port | (__u32)protocol << 16;
 }
 
-/* What the connection hash takes in of a service; its low half is the index itself. */
-static __always_inline __u64 service_mix(__u32 service)
+/*
+ * Every packet waits for it. All products are had at once, and bits of all the
+ * bytes, also of the last one of the address, which is the highest of its word,
+ * come together in the upper half.
+ */
+static __always_inline __u64 endpoint_mix(const __be32 *address, __u32 port)
 {
-	return (__u64)service << 44 ^ service;
+	__u64 network = (__u64)address[0] << 32 | address[1];
+	__u64 host = (__u64)address[2] << 32 | address[3];
+
+	return network * 0x94d049bb133111ebULL + host * 0x9e3779b97f4a7c15ULL +
+	       port * 0xbf58476d1ce4e5b9ULL;
+}
+
+static __always_inline __u32 service_slot_home(const __be32 *address, __u32 port)
+{
+	return endpoint_mix(address, port) >> 40;
 }
 
 /* Port, protocol and kind lie side by side in a slot: one comparison for all three. */
@@ -63,7 +70,7 @@ static __always_inline struct service_slot *service_slot_at(__u32 size, __u32 pl
 static __always_inline struct service_slot *service_slot_find(const __be32 *address, __be16 port,
 							      __u8 protocol, __u8 kind)
 {
-	__u32 home = service_slot_home(address, port | (__u32)protocol << 16);
+	__u32 home = service_slot_home(address, endpoint_port(port, protocol));
 	__u32 size = settings.service_slots;
 
 	for (__u32 probe = 0; probe < SERVICE_PROBES; probe++) {
@@ -79,8 +86,8 @@ static __always_inline struct service_slot *service_slot_find(const __be32 *addr
 	return NULL;
 }
 
-/* service_mix() of a virtual service, 0: not a service of ours. IPv4 in destination[3]. */
-static __always_inline __u64 service_at(const __be32 *destination, __be16 port, __u8 protocol,
+/* Index into services, 0: not a service of ours. IPv4 in destination[3]. */
+static __always_inline __u32 service_at(const __be32 *destination, __be16 port, __u8 protocol,
 					const bool ipv6)
 {
 	const __u8 kind = ipv6 ? SERVICE_SLOT_IPV6 : SERVICE_SLOT_IPV4;
@@ -91,10 +98,9 @@ static __always_inline __u64 service_at(const __be32 *destination, __be16 port, 
 		slot = service_slot_find(destination, bpf_htons(FTP_PORT), IPPROTO_TCP, kind);
 	if (!slot && settings.all_ports_services)
 		slot = service_slot_find(destination, 0, protocol, kind);
-	return slot ? slot->mix : 0;
+	return slot ? slot->service : 0;
 }
 
-/* Index into services, likewise. */
 static __always_inline __u32 service_lookup(const struct packet *packet, const bool ipv6)
 {
 	return service_at(packet->destination, packet->destination_port, packet->protocol, ipv6);

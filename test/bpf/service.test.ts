@@ -11,14 +11,14 @@ import {
   serviceSlotKind,
   serviceSlot,
 } from "../../src/dataplane/xdp/layout.generated.ts";
-import type { WantedSlot } from "../../src/dataplane/xdp/control.ts";
+import type { ServiceSlot } from "../../src/dataplane/xdp/layout.generated.ts";
 import { readSlots } from "../../src/dataplane/xdp/stored.ts";
 import { frame } from "../support/packet.ts";
 import { cannotRun, openProgram } from "./program.ts";
 import type { Program } from "./program.ts";
 
 /** Of the service of that number; every third is of IPv6. */
-function slotOf(number: number, service: number): WantedSlot {
+function slotOf(number: number, service: number): ServiceSlot {
   const ipv6 = number % 3 === 0;
   return {
     address: ipv6 ? [0xfd000053, 0, 0, number] : [0, 0, 0, 0x0a640000 + number],

@@ -318,10 +318,26 @@ test("a half-finished change of a daemon that died is finished by the next one",
   );
 });
 
+test("the hash of a table's connections stays the same, whatever services come", options, async () => {
+  const folder = new PlaneFolder();
+  await folder.open();
+  const ftp: ServiceIdentity = { kind: "address", protocol: "tcp", address: "10.10.10.53", port: 21 };
+  await folder.apply(addService(service("rr")), add(real("10.1.0.1")), add(real("10.1.0.2")));
+  const client = { source: "198.51.100.1", sourcePort: 5000 };
+  const went = folder.connect(client);
+  const persistent = { ...service("rr", ftp), persistence: { timeout: 300, prefix: 32 } };
+  await folder.apply(addService(persistent), add(real("10.1.0.3"), ftp));
+  await folder.open();
+  assert.equal(folder.send({ ...client, flags: "A" }), went);
+  const maps = openMaps(folder.native, folder.bpffs, false);
+  assert.equal(maps.settings.read(0).tuple_hash, 1);
+  maps.close();
+});
+
 /** Its connections lie where the hash of before layout 6 puts them. */
 function makeOlderTable(folder: PlaneFolder): void {
   const maps = openMaps(folder.native, folder.bpffs, true);
-  maps.settings.write(0, { ...maps.settings.read(0), address_twice: 0 });
+  maps.settings.write(0, { ...maps.settings.read(0), tuple_hash: 0 });
   maps.close();
 }
 
@@ -330,14 +346,12 @@ function makeOlder(folder: PlaneFolder, version: 4 | 5): void {
   const maps = openMaps(folder.native, folder.bpffs, true);
   const { service_slots: size, service_slots_used: used, ...settings } = maps.settings.read(0);
   maps.settings.write(0, { ...settings, layout_version: version, service_slots: used, service_slots_used: size });
-  // In another order, and without what layout 6 has added.
+  // In another order.
   const table = folder.native.mapOpenPinned(mapPath(folder.bpffs, "service_slots"));
   const memory = new Uint8Array(folder.native.mapMemory(table, true));
-  const { size: slotSize, fields } = layout.serviceSlot;
+  const { size: slotSize } = layout.serviceSlot;
   const slots = Array.from({ length: size }, (_, place) => memory.slice((size + place) * slotSize).slice(0, slotSize));
-  for (const [place, slot] of slots.reverse().entries()) {
-    memory.set(slot.fill(0, fields.mix.offset), (size + place) * slotSize);
-  }
+  for (const [place, slot] of slots.reverse().entries()) memory.set(slot, (size + place) * slotSize);
   folder.native.mapClose(table);
   if (version === 4) {
     // Weights to 65535 were not wide.
@@ -369,7 +383,7 @@ for (const version of [4, 5] as const) {
     const maps = openMaps(folder.native, folder.bpffs, false);
     const settings = maps.settings.read(0);
     assert.deepEqual([settings.layout_version, settings.service_slots_used], [layout.LAYOUT_VERSION, 2]);
-    assert.equal(settings.address_twice, 0, "connections stay where they are");
+    assert.equal(settings.tuple_hash, 0, "connections stay where they are");
     assert.ok(((maps.services.read(1).flags ?? 0) & layout.serviceFlag.SERVICE_WIDE_WEIGHTS) !== 0);
     const untracked = folder.native.mapOpenPinned(mapPath(folder.bpffs, "untracked_lines"));
     assert.equal(folder.native.mapInfo(untracked).maxEntries, maps.connections.size / layout.SLOTS_PER_LINE);

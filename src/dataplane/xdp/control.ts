@@ -5,10 +5,7 @@ import type { Native, ProgramHandle } from "../../native.ts";
 import { connectionImport, controlOperation, controlRequest, importFlag, importResult } from "./layout.generated.ts";
 import type { ConnectionImport, Service, ServiceSlot } from "./layout.generated.ts";
 
-/** As user space writes it. */
-export type WantedSlot = Omit<ServiceSlot, "mix">;
-
-const noSlot: WantedSlot = { address: [0, 0, 0, 0], port: 0, protocol: 0, kind: 0, service: 0 };
+const noSlot: ServiceSlot = { address: [0, 0, 0, 0], port: 0, protocol: 0, kind: 0, service: 0 };
 
 /** The part of a service's record that says where its tree lies; `scheduler` is one of the generated enum. */
 export type Tree = Pick<Service, "tree" | "tree_leaves" | "scheduler" | "flags">;
@@ -41,12 +38,12 @@ export class Control {
   }
 
   /** Inserts or replaces. */
-  putService(slot: WantedSlot): void {
+  putService(slot: ServiceSlot): void {
     this.#run("CONTROL_PUT_SERVICE", 0, slot);
   }
 
   /** Removing one that is not there is no error. */
-  deleteService(slot: WantedSlot): void {
+  deleteService(slot: ServiceSlot): void {
     this.#run("CONTROL_DELETE_SERVICE", 0, slot, noTree, "ENOENT");
   }
 
@@ -76,7 +73,7 @@ export class Control {
     controlRequest.write(view, 0, {
       operation: controlOperation.CONTROL_IMPORT,
       index: imports.length,
-      slot: { ...noSlot, mix: 0n },
+      slot: noSlot,
       ...noTree,
       flags: replace ? importFlag.IMPORT_REPLACE : 0,
       result: 0,
@@ -101,11 +98,10 @@ export class Control {
   #run(
     operation: keyof typeof controlOperation,
     index: number,
-    wanted: WantedSlot,
+    slot: ServiceSlot,
     tree: Tree = noTree,
     expected?: string,
   ): boolean {
-    const slot = { ...wanted, mix: 0n };
     const request = controlRequest.encode({ operation: controlOperation[operation], index, slot, ...tree, result: 0 });
     const { data } = this.#native.programTestRun(this.#program, request, 1, 0);
     const { result } = controlRequest.decode(data);

@@ -5,8 +5,9 @@
  */
 import type { Native } from "../../native.ts";
 import { addressWords } from "./codec.ts";
-import type { Control, WantedSlot } from "./control.ts";
+import type { Control } from "./control.ts";
 import { fragmentAddress, settings as settingsCodec, serviceSlotKind } from "./layout.generated.ts";
+import type { ServiceSlot } from "./layout.generated.ts";
 import type { DirectorMaps } from "./maps.ts";
 import { readSlots } from "./stored.ts";
 
@@ -27,11 +28,11 @@ function setFlag(maps: DirectorMaps, name: "masquerades" | "fellows", value: boo
   new Uint32Array(maps.settings.memory)[settingsCodec.fields[name].offset / 4] = value ? 1 : 0;
 }
 
-function slotKey({ kind, protocol, port, address }: WantedSlot): string {
+function slotKey({ kind, protocol, port, address }: ServiceSlot): string {
   return [kind, protocol, port, ...address].join();
 }
 
-function replySlot({ protocol, address, port }: ReplyEndpoint, service: number): WantedSlot {
+function replySlot({ protocol, address, port }: ReplyEndpoint, service: number): ServiceSlot {
   const kind = address.includes(":") ? SERVICE_SLOT_REPLY_IPV6 : SERVICE_SLOT_REPLY_IPV4;
   return { address: addressWords(address), port, protocol, kind, service };
 }
@@ -110,14 +111,14 @@ export interface Station {
 
 /** Makes the slots of fellow directors those given; writes only what differs. */
 export function writeStations(maps: DirectorMaps, control: Control, stations: readonly Station[]): void {
-  const wanted = new Map<string, WantedSlot>();
+  const wanted = new Map<string, ServiceSlot>();
   for (const { realServer, service, mac } of stations) {
     const view = new DataView(mac.buffer, mac.byteOffset, mac.byteLength);
     const address = [0, service, view.getUint16(0), view.getUint32(2)];
     const slot = { address, port: 0, protocol: 0, kind: SERVICE_SLOT_STATION, service: realServer };
     wanted.set(slotKey(slot), slot);
   }
-  const present = new Map<string, WantedSlot>();
+  const present = new Map<string, ServiceSlot>();
   for (const { slot } of readSlots(maps)) {
     if (slot.kind === SERVICE_SLOT_STATION) present.set(slotKey(slot), slot);
   }

@@ -222,7 +222,6 @@ export interface ServiceSlot {
   readonly protocol: number;
   readonly kind: number;
   readonly service: number;
-  readonly mix: bigint;
 }
 
 export const serviceSlot = {
@@ -233,7 +232,7 @@ export const serviceSlot = {
     protocol: { offset: 18, size: 1 },
     kind: { offset: 19, size: 1 },
     service: { offset: 20, size: 4 },
-    mix: { offset: 24, size: 8 },
+    reserved: { offset: 24, size: 8 },
   },
   read(view: DataView, at: number): ServiceSlot {
     return {
@@ -247,7 +246,6 @@ export const serviceSlot = {
       protocol: view.getUint8(at + 18),
       kind: view.getUint8(at + 19),
       service: view.getUint32(at + 20, true),
-      mix: view.getBigUint64(at + 24, true),
     };
   },
   write(view: DataView, at: number, value: ServiceSlot): void {
@@ -259,7 +257,7 @@ export const serviceSlot = {
     view.setUint8(at + 18, value.protocol);
     view.setUint8(at + 19, value.kind);
     view.setUint32(at + 20, value.service, true);
-    view.setBigUint64(at + 24, value.mix, true);
+    clear(view, at + 24, 8);
   },
   decode(bytes: Uint8Array, at = 0): ServiceSlot {
     return serviceSlot.read(viewOf(bytes), at);
@@ -1385,8 +1383,8 @@ export interface Settings {
   readonly all_ports_services: number;
   readonly icmp_per_second: number;
   readonly templates: number;
+  readonly tuple_hash: number;
   readonly ftp_services: number;
-  readonly address_twice: number;
   readonly masquerades: number;
   readonly fellows: number;
   readonly own_addresses: bigint;
@@ -1415,9 +1413,9 @@ export const settings = {
     timeout: { offset: 48, size: 128 },
     all_ports_services: { offset: 176, size: 4 },
     icmp_per_second: { offset: 180, size: 4 },
-    templates: { offset: 184, size: 4 },
-    ftp_services: { offset: 188, size: 2 },
-    address_twice: { offset: 190, size: 2 },
+    templates: { offset: 184, size: 2 },
+    tuple_hash: { offset: 186, size: 2 },
+    ftp_services: { offset: 188, size: 4 },
     masquerades: { offset: 192, size: 4 },
     fellows: { offset: 196, size: 4 },
     own_addresses: { offset: 200, size: 8 },
@@ -1449,9 +1447,9 @@ export const settings = {
       timeout: Array.from({ length: 32 }, (_, i) => view.getUint32(at + 48 + i * 4, true)),
       all_ports_services: view.getUint32(at + 176, true),
       icmp_per_second: view.getUint32(at + 180, true),
-      templates: view.getUint32(at + 184, true),
-      ftp_services: view.getUint16(at + 188, true),
-      address_twice: view.getUint16(at + 190, true),
+      templates: view.getUint16(at + 184, true),
+      tuple_hash: view.getUint16(at + 186, true),
+      ftp_services: view.getUint32(at + 188, true),
       masquerades: view.getUint32(at + 192, true),
       fellows: view.getUint32(at + 196, true),
       own_addresses: view.getBigUint64(at + 200, true),
@@ -1484,9 +1482,9 @@ export const settings = {
     });
     view.setUint32(at + 176, value.all_ports_services, true);
     view.setUint32(at + 180, value.icmp_per_second, true);
-    view.setUint32(at + 184, value.templates, true);
-    view.setUint16(at + 188, value.ftp_services, true);
-    view.setUint16(at + 190, value.address_twice, true);
+    view.setUint16(at + 184, value.templates, true);
+    view.setUint16(at + 186, value.tuple_hash, true);
+    view.setUint32(at + 188, value.ftp_services, true);
     view.setUint32(at + 192, value.masquerades, true);
     view.setUint32(at + 196, value.fellows, true);
     view.setBigUint64(at + 200, value.own_addresses, true);

@@ -346,7 +346,7 @@ function setSizes(native: Native, object: ObjectHandle, options: LoadOptions): v
       ...settingsCodec.decode(initial),
       line_mask: lines - 1,
       key: freshKey(),
-      address_twice: 1,
+      tuple_hash: 1,
       timeout: Array.from({ length: settingsCodec.decode(initial).timeout.length }, (_, s) => defaultTimeouts[s] ?? 0),
       icmp_per_second: defaultErrorsPerSecond,
       resets_per_second: defaultErrorsPerSecond,

@@ -23,7 +23,7 @@ import {
   protocolNumbers,
   schedulerNumbers,
 } from "./codec.ts";
-import type { Control, WantedSlot } from "./control.ts";
+import type { Control } from "./control.ts";
 import { FragmentAddresses, ReplyTable, writeStations } from "./endpoints.ts";
 import type { Station } from "./endpoints.ts";
 import { IdAllocator, RegionAllocator } from "./ids.ts";
@@ -1078,7 +1078,7 @@ function sameWords(a: Uint32Array, b: Uint32Array): boolean {
   return a.length === b.length && a.every((word, index) => word === b[index]);
 }
 
-function slotOf({ id, identity, record }: Service): WantedSlot {
+function slotOf({ id, identity, record }: Service): layout.ServiceSlot {
   const ipv6 = identity.address.includes(":");
   const { SERVICE_SLOT_IPV4, SERVICE_SLOT_IPV6 } = layout.serviceSlotKind;
   return {
