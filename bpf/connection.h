@@ -113,18 +113,23 @@ static __always_inline __u64 service_mix(__u32 service)
 
 /*
  * A keyed mix of client, ports, virtual address and protocol; of an IPv4
- * client's tuple nothing is lost, 64 bits to 64 bits. Nothing in it waits for
- * the service to be found, but in a table from before layout 6.
+ * client's tuple nothing is lost, 64 bits to 64 bits.
  */
+static __always_inline __u64 tuple_hash(const __be32 *client, const __be32 *virtual_address,
+					__u32 ports, __u8 protocol, const bool ipv6)
+{
+	return hash_with_mix(client_hash(client, ports, ipv6),
+			     endpoint_mix(virtual_address, endpoint_port(ports, protocol)));
+}
+
+/* In a table from before layout 6 it is of the service. */
 static __always_inline __u64 connection_hash(const __be32 *client, const __be32 *virtual_address,
 					     __u32 ports, __u8 protocol, __u32 service,
 					     const bool ipv6)
 {
-	__u64 mix = settings.tuple_hash
-			    ? endpoint_mix(virtual_address, endpoint_port(ports, protocol))
-			    : service_mix(service);
-
-	return hash_with_mix(client_hash(client, ports, ipv6), mix);
+	if (settings.tuple_hash)
+		return tuple_hash(client, virtual_address, ports, protocol, ipv6);
+	return hash_with_mix(client_hash(client, ports, ipv6), service_mix(service));
 }
 
 /*
@@ -750,18 +755,19 @@ static __always_inline bool line_is_full(__u32 line_index)
  * one port has come beside one of all ports, or gone. By an equal tag alone it
  * would be another's.
  */
-__noinline int is_same_tuple(const struct packet *packet, __u32 index, __u32 service_index)
+static __always_inline bool is_same_tuple(const struct packet *packet, __u32 index,
+					  __u32 service_index)
 {
 	struct connection_line *line = lookup(connections, index / SLOTS_PER_LINE);
 	struct service *service = lookup(services, service_index);
 	struct connection_detail *detail;
 
-	if (!packet || !line || !service)
-		return 0;
+	if (!line || !service)
+		return false;
 	detail = &line->detail[index % SLOTS_PER_LINE];
 	for (int i = 0; i < 4; i++)
 		if (service->address[i] != packet->destination[i])
-			return 0;
+			return false;
 	return service->protocol == packet->protocol && detail->client == packet->source[3] &&
 	       detail->client_port == packet->source_port &&
 	       detail->virtual_port == packet->destination_port;

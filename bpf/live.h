@@ -76,24 +76,6 @@ static __always_inline bool live_ipv6(struct ipv6hdr *ip, struct packet *packet)
 	return live_transport((__u8 *)(ip + 1), packet, sizeof(*ip));
 }
 
-/*
- * Finds the service and completes the hash, both of the same endpoint. IPv6
- * addresses stay where they are: copied they would take room on the stack.
- */
-static __always_inline bool live_service(const void *header, struct packet *packet, const bool ipv6)
-{
-	const __be32 ipv4[4] = { 0, 0, 0, ((const struct iphdr *)header)->daddr };
-	const __be32 *destination = ipv6 ? (const __be32 *)&((const struct ipv6hdr *)header)->daddr
-					 : ipv4;
-
-	packet->service = service_at(destination, packet->destination_port, packet->protocol, ipv6);
-	if (!packet->service)
-		return false;
-	packet->hash = connection_hash(packet->source, destination, packet_ports(packet),
-				       packet->protocol, packet->service, ipv6);
-	return true;
-}
-
 /* Whether the connection goes on as it is. */
 static __always_inline bool live_word(__u64 word, const struct packet *packet)
 {
@@ -119,6 +101,40 @@ static __always_inline void live_to_memory(void *ip, const struct packet *packet
 		live_ipv4(ip, memory);
 		memory->destination[3] = ((struct iphdr *)ip)->daddr;
 	}
+}
+
+/* In a table from before layout 6. */
+__noinline __u64 older_hash(const struct packet *packet)
+{
+	if (!packet)
+		return 0;
+	return hash_with_mix(client_hash(packet->source, packet_ports(packet),
+					 packet->family == FAMILY_IPV6),
+			     service_mix(packet->service));
+}
+
+/*
+ * Finds the service, and the hash, of which nothing waits for it. IPv6
+ * addresses stay where they are: copied they would take room on the stack.
+ */
+static __always_inline bool live_service(void *header, struct packet *packet, struct packet *memory,
+					 const bool ipv6)
+{
+	const struct ipv6hdr *ipv6_header = header;
+	const __be32 ipv4[4] = { 0, 0, 0, ((struct iphdr *)header)->daddr };
+	const __be32 *destination = ipv6 ? (const __be32 *)&ipv6_header->daddr : ipv4;
+	__u64 hash = tuple_hash(packet->source, destination, packet_ports(packet), packet->protocol,
+				ipv6);
+
+	/* Or its parts would be kept until it is asked for: there is no room for them. */
+	asm volatile("" : "+r"(hash));
+	packet->service = service_at(destination, packet->destination_port, packet->protocol, ipv6);
+	if (!settings.tuple_hash) {
+		live_to_memory(header, packet, memory, ipv6);
+		hash = older_hash(memory);
+	}
+	packet->hash = hash;
+	return packet->service;
 }
 
 /* A real-server id, 0: the long way. */
@@ -153,7 +169,7 @@ static __always_inline int forward_family(struct xdp_md *ctx, struct packet *mem
 	    (!ipv6 && !ipv4_checksum_good(ip, header, data_end)) ||
 	    !live_ethernet(ctx, data, &packet))
 		return GO_ON;
-	if (!live_service(ip, &packet, ipv6))
+	if (!live_service(ip, &packet, memory, ipv6))
 		return GO_ON;
 	if (ipv6 && may_be_opening(&packet))
 		foresee_opening(packet.hash);
