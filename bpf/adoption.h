@@ -18,11 +18,8 @@ static __always_inline __u64 import_hash(const struct connection_import *import,
 
 	if (import->state == STATE_TEMPLATE)
 		return template_hash(import->client, id);
-	return service->family == FAMILY_IPV6
-		       ? connection_hash(import->client, service->address, ports, service->protocol,
-					 id, true)
-		       : connection_hash(import->client, service->address, ports, service->protocol,
-					 id, false);
+	return connection_hash(import->client, service->address, ports, service->protocol, id,
+			       service->family == FAMILY_IPV6);
 }
 
 /* Seconds since its last packet, as far as what is left of its time tells. */

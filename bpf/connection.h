@@ -105,12 +105,6 @@ static __always_inline __u64 hash_with_mix(__u64 hash, __u64 mix)
 	return hash ^ hash >> 32;
 }
 
-/* What had the place of an endpoint's mix in tables from before layout 6. */
-static __always_inline __u64 service_mix(__u32 service)
-{
-	return (__u64)service << 44 ^ service;
-}
-
 /*
  * A keyed mix of client, ports, virtual address and protocol; of an IPv4
  * client's tuple nothing is lost, 64 bits to 64 bits.
@@ -122,14 +116,20 @@ static __always_inline __u64 tuple_hash(const __be32 *client, const __be32 *virt
 			     endpoint_mix(virtual_address, endpoint_port(ports, protocol)));
 }
 
-/* In a table from before layout 6 it is of the service. */
+/* Templates are found by it, and connections in a table from before layout 6. */
+static __always_inline __u64 service_hash(const __be32 *client, __u32 ports, __u32 service,
+					  const bool ipv6)
+{
+	return hash_with_mix(client_hash(client, ports, ipv6), (__u64)service << 44 ^ service);
+}
+
 static __always_inline __u64 connection_hash(const __be32 *client, const __be32 *virtual_address,
 					     __u32 ports, __u8 protocol, __u32 service,
 					     const bool ipv6)
 {
 	if (settings.tuple_hash)
 		return tuple_hash(client, virtual_address, ports, protocol, ipv6);
-	return hash_with_mix(client_hash(client, ports, ipv6), service_mix(service));
+	return service_hash(client, ports, service, ipv6);
 }
 
 /*
@@ -765,10 +765,8 @@ static __always_inline bool is_same_tuple(const struct packet *packet, __u32 ind
 	if (!line || !service)
 		return false;
 	detail = &line->detail[index % SLOTS_PER_LINE];
-	for (int i = 0; i < 4; i++)
-		if (service->address[i] != packet->destination[i])
-			return false;
-	return service->protocol == packet->protocol && detail->client == packet->source[3] &&
+	return is_same_address(service->address, packet->destination) &&
+	       service->protocol == packet->protocol && detail->client == packet->source[3] &&
 	       detail->client_port == packet->source_port &&
 	       detail->virtual_port == packet->destination_port;
 }

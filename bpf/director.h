@@ -493,10 +493,12 @@ enum control_operation {
 	CONTROL_FORGET = 6,	/* index: a real server that no scheduler is to know any more */
 	CONTROL_IMPORT = 7, /* index: how many struct connection_import follow the request; flags:
 				     * enum import_flag */
-	CONTROL_MOVE_SERVICES =
-		8, /* index: size of a table whose slots an older program has placed;
-				    * packets look for them in one of another size. The caller writes
-				    * settings.service_slots_used, once that program is gone */
+	/*
+	 * index: size of a table whose slots an older program has placed; packets look for them
+	 * in one of another size. The caller writes settings.service_slots_used, once that program
+	 * is gone
+	 */
+	CONTROL_MOVE_SERVICES = 8,
 };
 
 enum import_flag {

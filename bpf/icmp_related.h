@@ -147,11 +147,6 @@ __noinline int real_server_of(struct packet *flow, int known_only)
 	return known_only ? 0 : spread_choose(service, flow->hash);
 }
 
-static __always_inline bool is_same_address(const __be32 *a, const __be32 *b)
-{
-	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
-}
-
 /* Replaces an address of the frame; returns what the sum over it grows by, or -1. */
 __noinline long replace_address(struct xdp_md *ctx, __u32 offset, const struct endpoint *to,
 				int ipv6)

@@ -108,9 +108,8 @@ __noinline __u64 older_hash(const struct packet *packet)
 {
 	if (!packet)
 		return 0;
-	return hash_with_mix(client_hash(packet->source, packet_ports(packet),
-					 packet->family == FAMILY_IPV6),
-			     service_mix(packet->service));
+	return service_hash(packet->source, packet_ports(packet), packet->service,
+			    packet->family == FAMILY_IPV6);
 }
 
 /*

@@ -56,6 +56,11 @@ static __always_inline __u32 packet_ports(const struct packet *packet)
 	return (__u32)packet->source_port << 16 | packet->destination_port;
 }
 
+static __always_inline bool is_same_address(const __be32 *a, const __be32 *b)
+{
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
+}
+
 /* The verifier wants to see bounds that the values always keep. */
 static __always_inline __u32 link_length(const struct packet *packet)
 {

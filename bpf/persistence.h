@@ -30,7 +30,7 @@ static __always_inline bool may_keep(__u32 id, __u32 service_index)
 /* One for both families: the words of a network after the first are 0 for IPv4. */
 static __always_inline __u64 template_hash(const __be32 *network, __u32 service)
 {
-	return hash_with_mix(client_hash(network, 0, true), service_mix(service | TEMPLATE_OF));
+	return service_hash(network, 0, service | TEMPLATE_OF, true);
 }
 
 /* The hash of the template for the packet's client, whose network is written. */

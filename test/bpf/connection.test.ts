@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { listConnections } from "../../src/dataplane/xdp/connections.ts";
 import { freshKey } from "../../src/dataplane/xdp/load.ts";
-import { serviceSlotKind } from "../../src/dataplane/xdp/layout.generated.ts";
+import { serviceSlotKind, SLOTS_PER_LINE } from "../../src/dataplane/xdp/layout.generated.ts";
 import { readServices } from "../../src/dataplane/xdp/stored.ts";
 import { frame } from "../support/packet.ts";
 import { cannotRun, openProgram } from "./program.ts";
@@ -383,7 +383,7 @@ describe("the connection table's hash", { skip: cannotRun }, () => {
   /** How many of 128 lines 256 connections lie in. */
   function linesUsed(program: Program, tuple: (value: number) => { source: string; sourcePort?: number }): number {
     for (let value = 0; value < 256; value++) program.run(frame({ sourcePort: 5000, ...tuple(value) }));
-    const lines = new Set(program.slots().map(({ index }) => index >> 3));
+    const lines = new Set(program.slots().map(({ index }) => Math.floor(index / SLOTS_PER_LINE)));
     program.reset();
     return lines.size;
   }
@@ -411,8 +411,8 @@ describe("the connection table's hash", { skip: cannotRun }, () => {
 
   it("is the older one in a table from before layout 6", () => {
     const { program } = oneService(1024);
-    const places = (twice: number): number[] => {
-      program.set({ tuple_hash: twice });
+    const places = (tupleHash: number): number[] => {
+      program.set({ tuple_hash: tupleHash });
       for (let port = 1024; port < 1124; port++) program.run(frame({ sourcePort: port }));
       const found = program.slots().map(({ index }) => index);
       for (let port = 1024; port < 1124; port++) program.run(frame({ sourcePort: port, flags: "A" }));
