@@ -59,8 +59,8 @@ node_modules/.package-lock.json: package.json package-lock.json | build-packages
 generate: bpf build/scripts/generate-layout.js ## write src/dataplane/xdp/layout.generated.ts from the data path's types
 	$(Q)node build/scripts/generate-layout.js
 # Compiled by itself, because the rest may not compile until the layout is there.
-build/scripts/generate-layout.js: scripts/generate-layout.ts node_modules/.package-lock.json
-	$(Q)npx tsc --ignoreConfig --noCheck --target es2023 --module nodenext --rootDir . --outDir build $<
+build/scripts/generate-layout.js: scripts/generate-layout.ts scripts/elf.ts node_modules/.package-lock.json
+	$(Q)npx tsc --ignoreConfig --noCheck --rewriteRelativeImportExtensions --target es2023 --module nodenext --rootDir . --outDir build $<
 	$(Q)touch $@
 
 # Programs of the tests: build/test-bpf/NAME.bpf.o from NAME.bpf.c in test/support or test/native.

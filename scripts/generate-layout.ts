@@ -19,6 +19,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { format, resolveConfig } from "prettier";
+import { readElf, stringAt } from "./elf.ts";
 
 /** The kinds of BTF that are told apart here (linux/btf.h). */
 const kind = {
@@ -63,30 +64,12 @@ interface Type {
 /** Something is missing or not supported; the message says what to do. */
 class LayoutError extends Error {}
 
-/** The bytes of a section of a 64-bit little-endian ELF file. */
 function elfSection(file: Buffer, wanted: string): Buffer {
-  if (file.length < 64 || file.readUInt32BE(0) !== 0x7f454c46 || file[4] !== 2 || file[5] !== 1) {
-    throw new LayoutError("the object is not a 64-bit little-endian ELF file");
-  }
-  const tableOffset = Number(file.readBigUInt64LE(0x28));
-  const entrySize = file.readUInt16LE(0x3a);
-  const count = file.readUInt16LE(0x3c);
-  const entry = (index: number): { name: number; bytes: Buffer } => {
-    const at = tableOffset + index * entrySize;
-    const offset = Number(file.readBigUInt64LE(at + 0x18));
-    const size = Number(file.readBigUInt64LE(at + 0x20));
-    return { name: file.readUInt32LE(at), bytes: file.subarray(offset, offset + size) };
-  };
-  const names = entry(file.readUInt16LE(0x3e)).bytes;
-  for (let index = 1; index < count; index++) {
-    const { name, bytes } = entry(index);
-    if (stringAt(names, name) === wanted) return bytes;
-  }
-  throw new LayoutError(`the object has no section ${wanted}: compile it with -g`);
-}
-
-function stringAt(bytes: Buffer, offset: number): string {
-  return bytes.toString("latin1", offset, bytes.indexOf(0, offset));
+  const elf = readElf(file);
+  if (elf === undefined) throw new LayoutError("the object is not a 64-bit little-endian ELF file");
+  const section = elf.section(wanted);
+  if (section === undefined) throw new LayoutError(`the object has no section ${wanted}: compile it with -g`);
+  return section.bytes;
 }
 
 /** All types of a section .BTF; index is the type's id, id 0 is void. */

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
+import { readElf, stringAt } from "../../scripts/elf.ts";
 import { objectPath } from "./program.ts";
 
 const limit = 512;
@@ -25,41 +26,20 @@ interface Routine {
   readonly calls: Set<string>;
 }
 
-interface Section {
-  readonly type: number;
-  readonly offset: number;
-  readonly size: number;
-  readonly link: number;
-  readonly info: number;
-}
-
-/** The functions of an ELF object of 64 bits, little endian, by name. */
+/** The functions of an object, by name. */
 function readRoutines(object: Buffer): Map<string, Routine> {
-  const u64 = (at: number): number => Number(object.readBigUInt64LE(at));
-  const headers = u64(40);
-  const sections = Array.from({ length: object.readUInt16LE(60) }, (_, index): Section => {
-    const at = headers + index * object.readUInt16LE(58);
-    const [offset, size] = [u64(at + 24), u64(at + 32)];
-    return {
-      type: object.readUInt32LE(at + 4),
-      offset,
-      size,
-      link: object.readUInt32LE(at + 40),
-      info: object.readUInt32LE(at + 44),
-    };
-  });
+  const { sections } = readElf(object) ?? { sections: [] };
   const table = sections.find(({ type }) => type === 2);
   assert.ok(table, "a symbol table");
-  const names = sections[table.link]!.offset;
-  const symbols = Array.from({ length: table.size / 24 }, (_, index) => {
-    const at = table.offset + index * 24;
-    const name = names + object.readUInt32LE(at);
+  const names = sections[table.link]!.bytes;
+  const symbols = Array.from({ length: table.bytes.length / 24 }, (_, index) => {
+    const entry = table.bytes.subarray(index * 24);
     return {
-      name: object.toString("latin1", name, object.indexOf(0, name)),
-      type: object[at + 4]! & 15,
-      section: object.readUInt16LE(at + 6),
-      value: u64(at + 8),
-      size: u64(at + 16),
+      name: stringAt(names, entry.readUInt32LE(0)),
+      type: entry[4]! & 15,
+      section: entry.readUInt16LE(6),
+      value: Number(entry.readBigUInt64LE(8)),
+      size: Number(entry.readBigUInt64LE(16)),
     };
   });
   const functions = symbols.filter(({ type }) => type === 2);
@@ -68,10 +48,10 @@ function readRoutines(object: Buffer): Map<string, Routine> {
 
   /** By section and offset of the instruction: the symbol that a linker would put there. */
   const targets = new Map<string, (typeof symbols)[number]>();
-  for (const { offset, size, info } of sections.filter(({ type }) => type === 9)) {
-    for (let at = offset; at < offset + size; at += 16) {
-      const symbol = symbols[object.readUInt32LE(at + 12)];
-      if (symbol !== undefined) targets.set(`${info} ${u64(at)}`, symbol);
+  for (const { bytes, info } of sections.filter(({ type }) => type === 9)) {
+    for (let at = 0; at < bytes.length; at += 16) {
+      const symbol = symbols[bytes.readUInt32LE(at + 12)];
+      if (symbol !== undefined) targets.set(`${info} ${bytes.readBigUInt64LE(at)}`, symbol);
     }
   }
 
@@ -79,14 +59,13 @@ function readRoutines(object: Buffer): Map<string, Routine> {
   for (const { name, section, value, size } of functions) {
     const routine: Routine = { name, depth: 0, calls: new Set() };
     routines.set(name, routine);
-    const { offset } = sections[section]!;
+    const { bytes } = sections[section]!;
     const pointers = new Set<number>();
     for (let at = value; at < value + size; at += instruction) {
-      const place = offset + at;
-      const code = object[place]!;
-      const [to, from] = [object[place + 1]! & 15, object[place + 1]! >> 4];
-      const [distance, constant] = [object.readInt16LE(place + 2), object.readInt32LE(place + 4)];
-      const reaches = (bytes: number): void => void (routine.depth = Math.max(routine.depth, -bytes));
+      const code = bytes[at]!;
+      const [to, from] = [bytes[at + 1]! & 15, bytes[at + 1]! >> 4];
+      const [distance, constant] = [bytes.readInt16LE(at + 2), bytes.readInt32LE(at + 4)];
+      const reaches = (below: number): void => void (routine.depth = Math.max(routine.depth, -below));
       const target = targets.get(`${section} ${at}`);
       if ((code & 7) === classOf.ldx && from === framePointer) reaches(distance);
       if (((code & 7) === classOf.st || (code & 7) === classOf.stx) && to === framePointer) reaches(distance);
