@@ -1,7 +1,6 @@
 /** Network namespaces for the tests of the Network, and the agent that runs one inside. All is removed by `close`. */
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NetworkInterface, Resolution } from "../../src/dataplane/xdp/network.ts";
@@ -91,7 +90,7 @@ export class Namespaces {
 export class Agent {
   readonly ready: Promise<void>;
   readonly #child: ChildProcess;
-  readonly #exited: Promise<unknown>;
+  readonly #exited: Promise<number | null>;
   readonly #pending = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
   #id = 0;
   /** Times the Network told of a change. */
@@ -103,12 +102,15 @@ export class Agent {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
       serialization: "advanced",
     });
-    this.#exited = once(this.#child, "exit");
+    this.#exited = new Promise((resolve) => this.#child.once("exit", resolve));
     this.ready = new Promise((resolve, reject) => {
-      this.#child.once("exit", (code) => {
-        const error = new Error(`the agent ended with ${code}`);
-        reject(error);
-        for (const call of this.#pending.values()) call.reject(error);
+      // The end of a process may be told before its last messages, that of the channel comes after all of them.
+      this.#child.once("disconnect", () => {
+        void this.#exited.then((code) => {
+          const error = new Error(`the agent ended with ${code}`);
+          reject(error);
+          for (const call of this.#pending.values()) call.reject(error);
+        });
       });
       // The agent sends nothing else.
       this.#child.on("message", (message) => {

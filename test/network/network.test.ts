@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { describe, test } from "node:test";
 import { Namespaces, missing, printMac, until } from "./namespaces.ts";
 import type { Agent } from "./namespaces.ts";
@@ -475,3 +477,22 @@ void describe("the interfaces a director works on", { skip }, () => {
     }
   });
 });
+
+// All children that have ended are told of when one has: an agent that ends while others of this turn are served is told
+// of before its last message is read.
+void test("an agent's last reply counts although its end is told first", { skip }, async () => {
+  await pair(async (_lab, agent) => {
+    const other = spawn("echo", ["x"], { stdio: ["ignore", "pipe", "inherit"] });
+    const heard = once(other.stdout, "data").then(() => {
+      const closing = agent.close();
+      block(500); // The agent replies and ends.
+      return closing;
+    });
+    block(100); // The other one writes and ends: both are told in one turn.
+    await heard;
+  });
+});
+
+function block(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
